@@ -1,0 +1,72 @@
+"""gnnpot: train, benchmark and run interatomic potentials.
+
+HDNNP, SchNet and GNNFF stand behind one interface. Importing gnnpot starts nothing and loads nothing heavy: each
+public name loads what it needs at first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gnnpot._version import __version__
+
+if TYPE_CHECKING:
+    from gnnpot.apps.calculator import Calculator
+    from gnnpot.apps.check import check
+    from gnnpot.apps.evaluate import evaluate
+    from gnnpot.apps.info import info
+    from gnnpot.apps.md import md
+    from gnnpot.apps.relax import relax
+    from gnnpot.data.graph import AtomicGraph
+    from gnnpot.data.readers import read
+    from gnnpot.models.potential import Potential, derive
+    from gnnpot.models.prediction import predict
+    from gnnpot.models.store import load, save
+    from gnnpot.training.fit import fit
+
+PUBLIC = {
+    "AtomicGraph": "gnnpot.data.graph",
+    "Calculator": "gnnpot.apps.calculator",
+    "Potential": "gnnpot.models.potential",
+    "check": "gnnpot.apps.check",
+    "derive": "gnnpot.models.potential",
+    "evaluate": "gnnpot.apps.evaluate",
+    "fit": "gnnpot.training.fit",
+    "info": "gnnpot.apps.info",
+    "load": "gnnpot.models.store",
+    "md": "gnnpot.apps.md",
+    "predict": "gnnpot.models.prediction",
+    "read": "gnnpot.data.readers",
+    "relax": "gnnpot.apps.relax",
+    "save": "gnnpot.models.store",
+}
+"""Where each public name lives."""
+
+__all__ = [
+    "AtomicGraph",
+    "Calculator",
+    "Potential",
+    "__version__",
+    "check",
+    "derive",
+    "evaluate",
+    "fit",
+    "info",
+    "load",
+    "md",
+    "predict",
+    "read",
+    "relax",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at first use."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'gnnpot' has no attribute {name!r}")
+    return getattr(importlib.import_module(PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Public names."""
+    return sorted(__all__)

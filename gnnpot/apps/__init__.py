@@ -1,0 +1,1 @@
+"""What is done with a trained potential: MD, relaxation, checks, predictions."""

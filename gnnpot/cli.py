@@ -1,0 +1,179 @@
+"""The command line: a verb is a public function, its options are the keys of ``configs/<verb>.yaml``."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gnnpot._version import __version__
+from gnnpot.errors import ConfigError, GnnpotError, did_you_mean
+
+INTERRUPTED = 130
+FAILED = 1
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb: the function behind it, one sentence, and three lines to learn from."""
+
+    function: str
+    sentence: str
+    examples: tuple[str, str, str]
+    takes_config: bool = False
+    positional: str | None = None
+
+
+VERBS: dict[str, Verb] = {
+    "fit": Verb(
+        "gnnpot.training.fit:fit",
+        "Train a potential on DFT data, test it, and write a report.",
+        (
+            "gnnpot fit                                        # SchNet on the bundled Li2O data, 2.5 minutes",
+            "gnnpot fit model=hdnnp data.path=mine.extxyz trainer.max_time=00:00:30:00",
+            "gnnpot fit resume=runs/my-run",
+        ),
+        takes_config=True,
+    ),
+    "evaluate": Verb(
+        "gnnpot.apps.evaluate:evaluate",
+        "Compare a trained model with the labels of a file.",
+        (
+            "gnnpot evaluate checkpoint=runs/my-run data.path=test.extxyz",
+            "gnnpot evaluate checkpoint=model/ data.path='[a.xyz,OUTCAR]' output=errors.json",
+            "gnnpot evaluate checkpoint=model/ data.path=input.data data.units='{energy: hartree, length: bohr}'",
+        ),
+    ),
+    "predict": Verb(
+        "gnnpot.apps.predict:predict_file",
+        "Write a model's energies, forces and stress for every structure of a file.",
+        (
+            "gnnpot predict checkpoint=runs/my-run data.path=structures.extxyz output=predicted.extxyz",
+            "gnnpot predict checkpoint=model/ data.path=POSCAR output=one.extxyz properties=[forces]",
+            "gnnpot predict checkpoint=model/ data.path='[a.cif,b.cif]' output=both.extxyz",
+        ),
+    ),
+    "md": Verb(
+        "gnnpot.apps.md:md",
+        "Molecular dynamics with a trained model: NVE, NVT or NPT.",
+        (
+            "gnnpot md checkpoint=runs/my-run structure=cell.cif temperature=600 steps=10000",
+            "gnnpot md checkpoint=model/ structure=POSCAR repeat=[2,2,2] ensemble=nve timestep=1",
+            "gnnpot md checkpoint=model/ structure=POSCAR ensemble=npt pressure=1 temperature=300",
+        ),
+    ),
+    "relax": Verb(
+        "gnnpot.apps.relax:relax",
+        "Relax positions, and the cell if asked, under pressure if asked.",
+        (
+            "gnnpot relax checkpoint=runs/my-run structure=POSCAR output=relaxed.extxyz",
+            "gnnpot relax checkpoint=model/ structure=POSCAR cell=true fmax=0.001",
+            "gnnpot relax checkpoint=model/ structure=POSCAR cell=true pressure=10",
+        ),
+    ),
+    "check": Verb(
+        "gnnpot.apps.check:check",
+        "Physics self-test of any model: symmetries, derivatives, smoothness, energy conservation.",
+        (
+            "gnnpot check checkpoint=runs/my-run",
+            "gnnpot check checkpoint=model/ structure=cell.cif",
+            "gnnpot check checkpoint=model/ output=check.json",
+        ),
+    ),
+    "info": Verb(
+        "gnnpot.apps.info:info",
+        "What is in a checkpoint or a data file; `gnnpot info pretrained` lists the shipped models.",
+        ("gnnpot info runs/my-run", "gnnpot info train.extxyz", "gnnpot info pretrained"),
+        positional="path",
+    ),
+}
+"""All verbs, in the order in which a user meets them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return 0, or 1 after an error (its message goes to the error stream), or 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except GnnpotError as error:
+        sys.stderr.write(f"gnnpot: {error}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("gnnpot: interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"gnnpot {__version__}\n")
+        return 0
+    name, *overrides = words
+    if name not in VERBS:
+        raise ConfigError(f"there is no `gnnpot {name}`; {did_you_mean(name, VERBS)}")
+    if "-h" in overrides or "--help" in overrides:
+        sys.stdout.write(verb_help(name))
+        return 0
+    return call(name, overrides)
+
+
+def call(name: str, overrides: Sequence[str]) -> int:
+    """Compose the configuration of a verb and call its function; 0, or 1 if the result says that it failed."""
+    from gnnpot.config import compose
+
+    verb = VERBS[name]
+    words = list(overrides)
+    if verb.positional and words and "=" not in words[0]:
+        words[0] = f"{verb.positional}={words[0]}"
+    config = compose(name, words)
+    module, _, function_name = verb.function.partition(":")
+    function = getattr(importlib.import_module(module), function_name)
+    result: Any = function(config) if verb.takes_config else function(**config)
+    return 0 if getattr(result, "ok", True) else FAILED
+
+
+def overview() -> str:
+    """Text of ``gnnpot --help``."""
+    lines = [
+        f"gnnpot {__version__}: interatomic potentials from DFT data",
+        "",
+        "  gnnpot VERB [key=value ...]",
+        "",
+    ]
+    lines += [f"  {name:<10}{verb.sentence}" for name, verb in VERBS.items()]
+    lines += ["", "`gnnpot VERB --help` shows a verb's keys and examples. Start with: gnnpot fit", ""]
+    return "\n".join(lines)
+
+
+def verb_help(name: str) -> str:
+    """Text of ``gnnpot VERB --help``: the sentence, three examples, and the configuration with its comments."""
+    from gnnpot.config import config_dir
+
+    verb = VERBS[name]
+    text = (config_dir() / f"{name}.yaml").read_text(encoding="utf-8")
+    lines = [f"gnnpot {name}: {verb.sentence}", "", "Examples"]
+    lines += [f"  {example}" for example in verb.examples]
+    lines += ["", "Keys and their defaults (any of them as key=value, nested ones with dots)"]
+    lines += [f"  {line}" if line else "" for line in text.splitlines()]
+    lines += _groups(text)
+    return "\n".join(lines) + "\n"
+
+
+def _groups(text: str) -> list[str]:
+    """The groups that a configuration composes, with their entries."""
+    from gnnpot.config import config_dir, group_entries
+
+    groups = [folder.name for folder in sorted(config_dir().iterdir()) if folder.is_dir()]
+    named = [group for group in groups if f"{group}:" in text or f"{group}@" in text]
+    if not named:
+        return []
+    lines = ["", "Groups (chosen as group=name)"]
+    for group in named:
+        entries = group_entries(group)
+        if entries:
+            lines.append(f"  {group} = {' | '.join(entries)}")
+    return lines

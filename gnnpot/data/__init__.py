@@ -1,0 +1,1 @@
+"""Reads files, builds graphs, splits and stores them."""

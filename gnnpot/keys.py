@@ -1,0 +1,81 @@
+"""Names, shapes, units and conventions, declared once.
+
+Conventions of the whole package
+    energy   total energy of the structure, eV (VASP: the free energy, to which the forces belong)
+    forces   F = -∂E/∂r, eV/Å
+    stress   σ = (1/|V|) ∂E/∂ε, eV/Å³, tension positive (the sign of ASE), 3×3
+    cell     rows are the lattice vectors, Å; left-handed cells are legal
+    edges    ``edge_index[0]`` is the center i, ``[1]`` the neighbor j; r_ij = r_j - r_i + S·cell
+    Born     Z[i, a, b] = ∂P_a/∂u_ib = ∂F_ib/∂E_a (field first), e; polarization = total dipole, e·Å
+    charge   total charge of the cell, e: an input, not a label
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["structure", "atom"]
+
+GPA_PER_EV_PER_CUBIC_ANGSTROM = 160.2176634
+MEV_PER_EV = 1000.0
+EV_PER_HARTREE = 27.211386245988
+EV_PER_RYDBERG = EV_PER_HARTREE / 2
+ANGSTROM_PER_BOHR = 0.529177210903
+KBAR_PER_GPA = 10.0
+
+
+@dataclass(frozen=True)
+class Property:
+    """One physical property: where it lives, its shape there, its unit inside and in reports."""
+
+    name: str
+    level: Level
+    shape: tuple[int, ...]
+    unit: str
+    report_name: str
+    report_unit: str
+    report_factor: float
+    metric_suffix: str
+    per_atom: bool
+    sentence: str
+
+
+ENERGY = Property(
+    "energy", "structure", (), "eV", "energy", "meV/atom", MEV_PER_EV, "mev_per_atom", True,
+    "total energy of the structure",
+)  # fmt: skip
+FORCES = Property(
+    "forces", "atom", (3,), "eV/Å", "forces", "meV/Å", MEV_PER_EV, "mev_per_ang", False,
+    "force on each atom, -∂E/∂r",
+)  # fmt: skip
+STRESS = Property(
+    "stress", "structure", (3, 3), "eV/Å³", "stress", "GPa", GPA_PER_EV_PER_CUBIC_ANGSTROM, "gpa", False,
+    "stress (1/|V|) ∂E/∂ε, tension positive",
+)  # fmt: skip
+BORN = Property(
+    "born_effective_charges", "atom", (3, 3), "e", "born", "e", 1.0, "e", False,
+    "Born effective charges ∂P_a/∂u_b, field first",
+)  # fmt: skip
+POLARIZATION = Property(
+    "polarization", "structure", (3,), "e·Å", "polarization", "e·Å", 1.0, "e_ang", False,
+    "total dipole of the cell, modulo e times lattice vectors",
+)  # fmt: skip
+DIELECTRIC = Property(
+    "dielectric_tensor", "structure", (3, 3), "1", "dielectric", "1", 1.0, "relative", False,
+    "electronic (high-frequency) dielectric tensor",
+)  # fmt: skip
+
+PROPERTIES: dict[str, Property] = {p.name: p for p in (ENERGY, FORCES, STRESS, BORN, POLARIZATION, DIELECTRIC)}
+"""All labels that a frame may carry, by name."""
+
+TRAINABLE = ("energy", "forces", "stress")
+"""Labels that an energy or force model learns from."""
+
+
+def metric_name(property_name: str, statistic: Literal["mae", "rmse"]) -> str:
+    """Name of an error in ``metrics.json``.
+
+    >>> metric_name("energy", "mae")
+    'energy_mae_mev_per_atom'
+    """
+    p = PROPERTIES[property_name]
+    return f"{p.report_name}_{statistic}_{p.metric_suffix}"

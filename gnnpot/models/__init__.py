@@ -1,0 +1,1 @@
+"""The contract of every potential, the potentials, and their checkpoints."""

@@ -1,0 +1,92 @@
+"""Predictions for many structures: batches of similar cost, one dict per frame in the order given."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import ase
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnnpot.data.graph import FIELDS, AtomicGraph, cast, collate, graph_from_atoms
+from gnnpot.models.potential import Potential, derive
+
+Prediction = dict[str, Any]
+"""``energy`` float eV, ``energies`` (n,), ``forces`` (n, 3), ``stress`` (3, 3) eV/Å³: what was asked for."""
+
+STRUCTURE_LEVEL = ("energy", "stress")
+
+
+def default_properties(model: Potential) -> tuple[str, ...]:
+    """All that a model gives or derives.
+
+    >>> from gnnpot.models.schnet import SchNet
+    >>> default_properties(SchNet(["Si"], cutoff=4.0))
+    ('energy', 'energies', 'forces', 'stress')
+    """
+    if "energies" in model.outputs:
+        return ("energy", "energies", "forces", "stress")
+    return tuple(sorted(model.outputs))
+
+
+def predict(
+    model: Potential,
+    frames: Sequence[ase.Atoms],
+    properties: Iterable[str] | None = None,
+    batch_size: int = 16,
+    progress: Callable[[int], None] | None = None,
+) -> list[Prediction]:
+    """Predict properties of frames, in the order given.
+
+    Args:
+        model: any potential.
+        frames: structures.
+        properties: names of properties; by default all that the model gives.
+        batch_size: structures evaluated together.
+        progress: called with the number of structures done after each batch.
+
+    Raises:
+        PropertyNotAvailableError: the model cannot give a property.
+        UnknownElementError: a structure holds an element that the model does not know.
+
+    >>> from ase.build import bulk
+    >>> from gnnpot.models.schnet import SchNet
+    >>> predict(SchNet(["Si"], cutoff=4.0), [bulk("Si")])[0]["forces"].shape
+    (2, 3)
+    """
+    wanted = tuple(properties) if properties is not None else default_properties(model)
+    order = sorted(range(len(frames)), key=lambda k: len(frames[k]))
+    found: list[Prediction] = [{} for _ in frames]
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        graphs = [graph_from_atoms(frames[k], model.cutoff) for k in chosen]
+        for k, prediction in zip(chosen, predict_graph(model, collate(graphs), wanted), strict=True):
+            found[k] = prediction
+        if progress is not None:
+            progress(start + len(chosen))
+    return found
+
+
+def predict_graph(model: Potential, graph: AtomicGraph, properties: Iterable[str]) -> list[Prediction]:
+    """Predict properties of every structure of a batch."""
+    on_device = to_device(cast(graph, model.dtype), model.device)
+    values = {name: v.detach().cpu() for name, v in derive(model, on_device, properties).items()}
+    sizes = torch.bincount(graph.batch, minlength=graph.n_structures).tolist()
+    parts = _split(values, sizes)
+    return [{name: _as_plain(part[k]) for name, part in parts.items()} for k in range(len(sizes))]
+
+
+def to_device(graph: AtomicGraph, device: torch.device) -> AtomicGraph:
+    """The graph with all its tensors on a device."""
+    return graph.replace(**{name: getattr(graph, name).to(device) for name in FIELDS if graph.has(name)})
+
+
+def _split(values: dict[str, Tensor], sizes: list[int]) -> dict[str, list[Tensor]]:
+    parts = {}
+    for name, value in values.items():
+        parts[name] = list(value) if name in STRUCTURE_LEVEL else list(value.split(sizes))
+    return parts
+
+
+def _as_plain(value: Tensor) -> Any:
+    return float(value) if value.dim() == 0 else np.asarray(value)

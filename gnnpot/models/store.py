@@ -1,0 +1,203 @@
+"""Checkpoints: a folder that a person can read, with ``model.yaml`` and ``model.safetensors``.
+
+Nothing in it can run code: the YAML is plain data and may name only classes of ``gnnpot.models``, the weights are
+safetensors. Loading is strict: every tensor must be there with its shape.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
+from safetensors.torch import save as serialize
+
+from gnnpot._version import __version__
+from gnnpot.config import build, check_class, pretrained_dir
+from gnnpot.errors import CheckpointError, ConfigError, did_you_mean
+from gnnpot.models.potential import Potential
+
+FORMAT_VERSION = 1
+CARD = "model.yaml"
+WEIGHTS = "model.safetensors"
+ALLOWED = ("gnnpot.models",)
+UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³ (ASE sign)", "charge": "e"}
+
+UPGRADES: dict[int, Callable[[dict[str, Any], dict[str, torch.Tensor]], None]] = {}
+"""For each older format version, the function that brings card and weights to the next one, in place."""
+
+
+def save(potential: Potential, folder: str | Path, card: dict[str, Any] | None = None) -> Path:
+    """Write a checkpoint; an older one in the same place survives until the new one is complete.
+
+    Args:
+        potential: the model.
+        folder: where ``model.yaml`` and ``model.safetensors`` go.
+        card: what else a reader should know: level of theory, ``trained_on``, ``metrics``.
+
+    Raises:
+        CheckpointError: the disk is full or not writable; what was there before is untouched.
+    """
+    folder = Path(folder)
+    weights = serialize({name: v.detach().cpu().contiguous() for name, v in potential.state_dict().items()})
+    described = {**_card(potential, card or {}), "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            (fresh / CARD).write_text(text, encoding="utf-8")
+            (fresh / WEIGHTS).write_bytes(weights)
+            _replace(fresh, folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: the checkpoint could not be written ({error}); nothing was lost"
+        ) from error
+    return folder
+
+
+def _replace(fresh: Path, folder: Path) -> None:
+    """Put a finished folder in the place of an older one, which comes back if that fails."""
+    fresh.chmod(0o755)
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    aside = fresh.with_name(fresh.name + ".old")
+    folder.rename(aside)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        aside.rename(folder)
+        raise
+    shutil.rmtree(aside)
+
+
+def _card(potential: Potential, extra: dict[str, Any]) -> dict[str, Any]:
+    from ase.data import chemical_symbols
+
+    target = f"{type(potential).__module__}.{type(potential).__qualname__}"
+    symbols = [chemical_symbols[z] for z in potential.elements]
+    card: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "gnnpot_version": __version__,
+        "model": {"_target_": target, **potential.arguments()},
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "elements": symbols,
+        "units": UNITS,
+    }
+    scale = getattr(potential, "energy_scale", None)
+    if scale is not None:
+        values = scale.reference_energies.tolist()
+        card["reference_energies_ev"] = dict(zip(symbols, values, strict=True))
+    return {**card, **{key: value for key, value in extra.items() if key not in card}}
+
+
+def resolve(path_or_name: str | Path) -> Path:
+    """Folder of a checkpoint: a path, a run directory that holds ``model/``, or the name of a shipped one.
+
+    Raises:
+        CheckpointError: there is none; the message names the nearest shipped one.
+    """
+    path = Path(path_or_name).expanduser()
+    for folder in (path, path / "model"):
+        if (folder / CARD).is_file():
+            return folder
+    shipped = pretrained_dir() / str(path_or_name)
+    if "/" not in str(path_or_name) and (shipped / CARD).is_file():
+        return shipped
+    names = pretrained_names()
+    hint = did_you_mean(str(path_or_name), names) if names else "none is shipped with this version"
+    raise CheckpointError(
+        f"{path_or_name}: no checkpoint here (a folder with {CARD} and {WEIGHTS}, or a run directory with model/), "
+        f"and no shipped one of that name; {hint}"
+    )
+
+
+def pretrained_names() -> list[str]:
+    """Names of the checkpoints that come with gnnpot."""
+    return sorted(path.parent.name for path in pretrained_dir().glob(f"*/{CARD}"))
+
+
+def read_card(path_or_name: str | Path) -> dict[str, Any]:
+    """What ``model.yaml`` says, as plain data.
+
+    Raises:
+        CheckpointError: not there, not YAML, or written by a newer gnnpot.
+    """
+    file = resolve(path_or_name) / CARD
+    try:
+        card = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{file}: not a readable model card ({error})") from None
+    if not isinstance(card, dict) or not isinstance(card.get("model"), dict) or "format_version" not in card:
+        raise CheckpointError(f"{file}: not a model card of gnnpot (format_version and model are missing)")
+    version = card["format_version"]
+    if not isinstance(version, int) or version < 1:
+        raise CheckpointError(f"{file}: format_version {version!r} is not a format of gnnpot")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{file}: format_version {version} was written by gnnpot {card.get('gnnpot_version')}; this is gnnpot "
+            f"{__version__}, which reads up to {FORMAT_VERSION}. Update gnnpot"
+        )
+    return card
+
+
+def load(path_or_name: str | Path, device: str | torch.device = "cpu", dtype: str | None = None) -> Potential:
+    """Load a checkpoint, ready for inference.
+
+    Args:
+        path_or_name: a folder, a run directory, or a shipped name.
+        device: where to put it.
+        dtype: ``float32`` or ``float64``; by default the precision it was trained in.
+
+    Raises:
+        CheckpointError: unreadable, tampered with, incomplete, or of a newer format.
+    """
+    folder = resolve(path_or_name)
+    card = read_card(folder)
+    weights = _read_weights(folder / WEIGHTS, card.get("weights_sha256"))
+    for version in range(card["format_version"], FORMAT_VERSION):
+        UPGRADES[version](card, weights)
+    try:
+        if not issubclass(check_class(card["model"].get("_target_", ""), ALLOWED), Potential):
+            raise ConfigError(f"_target_: {card['model']['_target_']!r} is not a potential")
+        potential: Potential = build(card["model"], ALLOWED)
+        potential.to(_dtype(card.get("dtype", "float32")))
+        potential.load_state_dict(weights, strict=True)
+    except (ConfigError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: {CARD} and {WEIGHTS} do not make a model: {error}") from None
+    potential.card = card
+    if dtype is not None:
+        potential.to(_dtype(dtype))
+    return potential.to(device).eval()
+
+
+def _dtype(name: str) -> torch.dtype:
+    types = {"float32": torch.float32, "float64": torch.float64}
+    if name not in types:
+        raise ConfigError(f"dtype={name!r}: {did_you_mean(str(name), types)}")
+    return types[name]
+
+
+def _read_weights(file: Path, sha256: str | None) -> dict[str, torch.Tensor]:
+    try:
+        content = file.read_bytes()
+        weights = deserialize(content)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{file}: not readable as safetensors ({error}); copy the checkpoint again"
+        ) from None
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 != found:
+        raise CheckpointError(
+            f"{file}: its sha256 is {found[:12]}…, but {CARD} was written for {str(sha256)[:12]}…; the two files do "
+            "not belong together or were changed. Copy the checkpoint again"
+        )
+    return weights

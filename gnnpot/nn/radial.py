@@ -1,0 +1,88 @@
+"""Functions of one distance: cutoffs that switch neighbors off smoothly, and radial bases."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from gnnpot.errors import ConfigError, did_you_mean
+
+EnvelopeName = Literal["polynomial", "cosine"]
+
+
+class PolynomialCutoff(nn.Module):
+    """Envelope with continuous value, slope and curvature at r_c.
+
+    f_c(r) = 1 - 10 x³ + 15 x⁴ - 6 x⁵ with x = r/r_c, and 0 beyond r_c; f_c, f_c' and f_c'' vanish at r_c.
+
+    >>> PolynomialCutoff(5.0)(torch.tensor([0.0, 2.5, 5.0, 7.0]))
+    tensor([1.0000, 0.5000, 0.0000, 0.0000])
+    """
+
+    def __init__(self, cutoff: float) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """f_c of every distance (Å), same shape."""
+        x = (distances / self.cutoff).clamp(max=1.0)
+        return 1.0 - x * x * x * (10.0 + x * (6.0 * x - 15.0))
+
+
+class CosineCutoff(nn.Module):
+    """Envelope of Behler and SchNet: f_c(r) = (cos(π r/r_c) + 1)/2; its curvature jumps at r_c.
+
+    >>> CosineCutoff(5.0)(torch.tensor([0.0, 2.5, 5.0, 7.0])).round(decimals=4)
+    tensor([1.0000, 0.5000, 0.0000, 0.0000])
+    """
+
+    def __init__(self, cutoff: float) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """f_c of every distance (Å), same shape."""
+        x = (distances / self.cutoff).clamp(max=1.0)
+        return 0.5 * (torch.cos(math.pi * x) + 1.0)
+
+
+ENVELOPES: dict[str, type[PolynomialCutoff] | type[CosineCutoff]] = {
+    "polynomial": PolynomialCutoff,
+    "cosine": CosineCutoff,
+}
+
+
+def build_envelope(name: str, cutoff: float) -> PolynomialCutoff | CosineCutoff:
+    """Envelope by the name it has in a configuration.
+
+    Raises:
+        ConfigError: the name is not ``polynomial`` or ``cosine``.
+    """
+    if name not in ENVELOPES:
+        raise ConfigError(f"envelope={name!r} is unknown; {did_you_mean(str(name), ENVELOPES)}")
+    return ENVELOPES[name](cutoff)
+
+
+class GaussianBasis(nn.Module):
+    """Equally spaced Gaussians: e_k(r) = exp(-(r - μ_k)²/(2 s²)), μ_k from ``start`` to r_c, s their spacing.
+
+    Schütt et al., J. Chem. Phys. 148, 241722 (2018).
+
+    >>> GaussianBasis(n_radial=4, cutoff=3.0)(torch.zeros(2)).shape
+    torch.Size([2, 4])
+    """
+
+    centers: Tensor
+
+    def __init__(self, n_radial: int, cutoff: float, start: float = 0.0) -> None:
+        super().__init__()
+        if n_radial < 2:
+            raise ConfigError(f"n_radial={n_radial}: at least 2 radial functions are needed")
+        centers = torch.linspace(start, cutoff, n_radial, dtype=torch.float64)
+        self.coefficient = -0.5 / float(centers[1] - centers[0]) ** 2
+        self.register_buffer("centers", centers.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Basis of every distance (Å), ``(..., n_radial)``."""
+        return torch.exp(self.coefficient * (distances[..., None] - self.centers) ** 2)
