@@ -83,7 +83,7 @@ def _quote(override: str) -> str:
     key, separator, value = override.partition("=")
     if not separator or not PATH_KEYS.search(key.lstrip("+~")) or PLAIN_VALUE.match(value):
         return override
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
     return f"{key}='{escaped}'"
 
 

@@ -94,5 +94,3 @@ def test_forces_are_continuous_along_a_path_through_the_cutoff(model, evaluate):
     reference = np.abs(np.diff(forces, n=2, axis=0)).max()
     assert reference <= jumps.max() + 1e-12
     assert jumps.max() < 1e-3
-
-

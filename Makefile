@@ -1,0 +1,33 @@
+# gnnpot: `make demo` trains, tests and reports on real data; `make test` checks everything. Both install what they need.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help install demo test lint clean
+
+help:  ## show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+install: $(VENV)/.installed  ## set up .venv with gnnpot and all it needs
+
+demo: install  ## train SchNet on the bundled Li2O data, test it, write runs/demo/report.html, run MD (3 minutes)
+	$(BIN)/gnnpot fit run_dir=runs/demo overwrite=true
+	$(BIN)/gnnpot md checkpoint=runs/demo structure=Li2O repeat=[2,2,2] temperature=600 steps=200 output=runs/demo/md.extxyz
+
+test: install  ## run all tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov=gnnpot --cov-report=term
+
+lint: install  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove the environment and what tools left behind
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .coverage
