@@ -104,7 +104,8 @@ class Potential(nn.Module):
 class EnergyPotential(Potential):
     """A potential whose energy is a sum of atomic energies: E = Σ_i [E0(Z_i) + s · y_i].
 
-    A subclass gives ``atomic_outputs(graph) -> (n_atoms,)``, the y_i of order one.
+    A subclass gives ``atomic_outputs(graph) -> (n_atoms,)``, the y_i of order one, zero for an isolated atom, so that
+    its energy is the reference energy E0 of its element.
     """
 
     outputs = frozenset({"energies"})
@@ -114,7 +115,7 @@ class EnergyPotential(Potential):
         self.energy_scale = EnergyScale(self.elements)
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
-        """Network output y_i of every atom, ``(n_atoms,)``, dimensionless."""
+        """Network output y_i of every atom, ``(n_atoms,)``, dimensionless; zero without neighbors."""
         raise NotImplementedError
 
     def types(self, graph: AtomicGraph) -> Tensor:

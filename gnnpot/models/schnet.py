@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
@@ -44,8 +45,8 @@ class Interaction(nn.Module):
 class SchNet(EnergyPotential):
     """SchNet with periodic images, any number of neighbors, and energies smooth at the cutoff.
 
-    E_i = E0(Z_i) + s · MLP(x_i^T), x_i^0 an embedding of the element, T interactions. The filter of a pair depends
-    on its distance alone, so that i→j and j→i share it: it is computed once per pair.
+    E_i = E0(Z_i) + s · [MLP(x_i^T) - MLP(x_isolated^T)], x_i^0 an embedding of the element, T interactions. The
+    filter of a pair depends on its distance alone, so that i→j and j→i share it: it is computed once per pair.
 
     Args:
         elements: symbols or atomic numbers; null in a configuration: those of the training data.
@@ -81,7 +82,7 @@ class SchNet(EnergyPotential):
         self.basis = GaussianBasis(n_radial, self.cutoff)
         self.cutoff_function = build_envelope(envelope, self.cutoff)
         self.interactions = nn.ModuleList(Interaction(n_features, n_radial) for _ in range(n_interactions))
-        self.readout = mlp([n_features, n_features // 2, 1], "shifted_softplus")
+        self.readout = mlp([n_features, n_features // 2, 1], "shifted_softplus", last_bias=False)
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """The undirected pairs of the graph."""
@@ -90,17 +91,22 @@ class SchNet(EnergyPotential):
 
     def features(self, graph: AtomicGraph) -> Tensor:
         """x_i^T, ``(n_atoms, n_features)``."""
+        return self._propagate(graph)[: graph.n_atoms]
+
+    def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
+        """Readout of the features less that of the isolated atom, ``(n_atoms,)``."""
+        outputs = self.readout(self._propagate(graph))[:, 0]
+        real, isolated = outputs.split([graph.n_atoms, len(self.elements)])
+        return real - isolated[self.types(graph)]
+
+    def _propagate(self, graph: AtomicGraph) -> Tensor:
+        """x^T of the atoms, and behind them of one isolated atom of each element, which no edge reaches."""
         edge_of_pair = graph.edge_of_pair if graph.has("edge_of_pair") else undirected_pairs(graph)[1]
         pair_atoms = graph.edge_index[:, edge_of_pair]
-        vectors = edge_vectors_of(graph, pair_atoms, graph.edge_shifts[edge_of_pair])
-        distances = vectors.norm(dim=1)
+        distances = edge_vectors_of(graph, pair_atoms, graph.edge_shifts[edge_of_pair]).norm(dim=1)
         basis = self.basis(distances)
         envelope = self.cutoff_function(distances)[:, None]
-        x = self.embedding(self.types(graph))
+        x = torch.cat([self.embedding(self.types(graph)), self.embedding.weight])
         for interaction in self.interactions:
             x = interaction(x, basis, envelope, pair_atoms)
         return x
-
-    def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
-        """Readout of the features, ``(n_atoms,)``."""
-        return self.readout(self.features(graph))[:, 0]

@@ -52,8 +52,10 @@ def build_activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
-def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
+def mlp(sizes: Sequence[int], activation: str, last_bias: bool = True) -> nn.Sequential:
     """Dense layers of the given sizes with the activation between them, none after the last.
+
+    ``last_bias=False`` leaves out the constant of the last layer, where only differences of its output count.
 
     >>> mlp([8, 4, 1], "tanh")(torch.zeros(3, 8)).shape
     torch.Size([3, 1])
@@ -61,6 +63,8 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), build_activation(activation)]
+    if not last_bias:
+        layers[-2] = nn.Linear(sizes[-2], sizes[-1], bias=False)
     return nn.Sequential(*layers[:-1])
 
 

@@ -95,8 +95,7 @@ def test_isolated_atom(model):
     values = derive(model, graph_of(model, atom), [n for n in main_properties(model) if n != "stress"])
     torch.testing.assert_close(values["forces"], torch.zeros(1, 3, dtype=torch.float64))
     if "energy" in values:
-        assert values["energy"].shape == (1,)
-        assert torch.isfinite(values["energy"]).all()
+        torch.testing.assert_close(values["energy"], model.energy_scale.reference_energies[:1])
 
 
 def test_one_atom_cell(model):
@@ -166,7 +165,7 @@ def test_overfits_four_structures(model_name):
         forces = rng.normal(size=(len(atoms), 3))
         atoms.calc.results["forces"] = forces - forces.mean(0)
     graphs = [graph_from_atoms(atoms, model.cutoff) for atoms in frames]
-    model.learn_from(graphs)
+    model.learn_from([*graphs, graph_from_atoms(labelled(bulk("Li", cubic=True), 9), model.cutoff)])
     batch = collate([graph.replace(**model.precompute(graph)) for graph in graphs])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []

@@ -1,0 +1,132 @@
+"""Errors of a model on labeled data: `evaluate`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ase import Atoms
+from rich.console import Console
+
+from gnnpot._version import __version__
+from gnnpot.apps.calculator import prepared
+from gnnpot.apps.datasets import Data, frames_from
+from gnnpot.apps.progress import StepProgress
+from gnnpot.data.hashing import data_sha256
+from gnnpot.data.labels import Labels, labels_of
+from gnnpot.errors import DataError, PropertyNotAvailableError, did_you_mean
+from gnnpot.models.potential import Potential
+from gnnpot.models.prediction import Prediction, default_properties, predict
+from gnnpot.report.files import replacing
+from gnnpot.report.metrics import error_metrics
+from gnnpot.report.tables import config_type_table, coverage_table, element_table, metrics_table, summary_line
+from gnnpot.report.terminal import rich_table
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Errors, and what they were taken from."""
+
+    metrics: dict[str, Any]
+    """As ``metrics.json``: ``{"test": errors, "timing": ..., "provenance": ...}``."""
+    frames: list[Atoms]
+    predictions: list[Prediction]
+
+
+def evaluate(
+    checkpoint: str | Path | Potential,
+    data: Data,
+    properties: Sequence[str] | None = None,
+    output: str | Path | None = None,
+    batch_size: int = 16,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> EvaluateResult:
+    """Compare a model with the labels of files, and print the errors by property, element and ``config_type``.
+
+    Args:
+        checkpoint: path or name of a trained model, or a potential.
+        data: ``{path, format, units, keys}``, or the path or paths alone.
+        properties: labels to compare; by default all that both the model and the files have.
+        output: JSON file for the errors, of the form of ``metrics.json``.
+        batch_size: structures evaluated together.
+        device: where the model runs.
+        dtype: ``float32`` or ``float64``.
+
+    Raises:
+        DataError: the files hold no label that the model gives.
+        PropertyNotAvailableError: a property was asked for that the model does not give.
+    """
+    potential = prepared(checkpoint, device, dtype)
+    frames = frames_from(data)
+    labels = [labels_of(frame) for frame in frames]
+    compared = _compared(potential, labels, properties)
+    started = perf_counter()
+    predictions = predictions_of(potential, frames, compared, batch_size)
+    seconds = perf_counter() - started
+    errors = error_metrics(
+        [{name: label[name] for name in compared if name in label} for label in labels],
+        predictions,
+        [frame.numbers for frame in frames],
+        [frame.info.get("config_type") for frame in frames],
+    )
+    provenance = {
+        "gnnpot_version": __version__,
+        "checkpoint": type(checkpoint).__name__ if isinstance(checkpoint, Potential) else str(checkpoint),
+        "data_sha256": data_sha256(frames),
+        "dtype": dtype,
+    }
+    metrics = {"test": errors, "timing": {"prediction_s": seconds}, "provenance": provenance}
+    _print(metrics)
+    if output is not None:
+        write_json(Path(output), metrics)
+    return EvaluateResult(metrics, frames, predictions)
+
+
+def predictions_of(
+    potential: Potential, frames: Sequence[Atoms], properties: Sequence[str], batch_size: int
+) -> list[Prediction]:
+    """`gnnpot.models.prediction.predict` with a progress bar."""
+    with StepProgress("predicting", len(frames), noun="structures") as progress:
+
+        def show(done: int) -> None:
+            if progress.wants_figures(done):
+                progress.update(done, "")
+
+        return predict(potential, frames, properties, batch_size, progress=show)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _compared(potential: Potential, labels: Sequence[Labels], properties: Sequence[str] | None) -> tuple[str, ...]:
+    given = default_properties(potential)
+    labeled = {name for label in labels for name in label}
+    for name in properties or ():
+        if name not in given:
+            hint = did_you_mean(name, given)
+            raise PropertyNotAvailableError(f"properties: {type(potential).__name__} gives no {name!r}; {hint}")
+    compared = tuple(name for name in (properties or given) if name in labeled)
+    if not compared:
+        raise DataError(
+            f"nothing to compare: the model gives {', '.join(properties or given)}, and the files are labeled with "
+            f"{', '.join(sorted(labeled)) or 'nothing'}. Give labels of other names as data.keys='{{energy: NAME}}'; "
+            "without labels, use gnnpot predict"
+        )
+    return compared
+
+
+def _print(metrics: dict[str, Any]) -> None:
+    console = Console()
+    console.print(rich_table(coverage_table({"test": metrics["test"]["counts"]})))
+    tables = [metrics_table(metrics), element_table(metrics), config_type_table(metrics)]
+    for table in tables:
+        if table.rows:
+            console.print(rich_table(table))
+    console.print(summary_line(metrics), highlight=False, soft_wrap=True)

@@ -1,0 +1,197 @@
+"""What is in a checkpoint or a data file: `info`."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from rich.console import Console
+
+from gnnpot.apps.datasets import bundled_file, frames_from
+from gnnpot.data.labels import Labels, labels_of
+from gnnpot.data.neighbors import neighbor_list
+from gnnpot.errors import CheckpointError
+from gnnpot.keys import GPA_PER_EV_PER_CUBIC_ANGSTROM
+from gnnpot.models.store import load, pretrained_names, read_card, resolve
+from gnnpot.report.facts import facts_table
+from gnnpot.report.metrics import label_counts
+from gnnpot.report.page import Column, Table
+from gnnpot.report.tables import coverage_table, metrics_table
+from gnnpot.report.terminal import rich_table
+
+SEARCH_RADII = (2.0, 4.0, 8.0, 16.0)
+"""Å, tried one after the other for the shortest distance of a frame."""
+
+
+def info(path: str | Path) -> dict[str, Any]:
+    """Print, and return, what is in a checkpoint, a run directory, a data file, or the list of shipped models.
+
+    Args:
+        path: a checkpoint (its folder, a run directory or a shipped name), a data file (or the name of bundled data),
+            or ``pretrained``.
+
+    Raises:
+        CheckpointError: a folder without a checkpoint, or with one that cannot be trusted.
+        DataError: a file that cannot be read.
+    """
+    if str(path) == "pretrained":
+        return _pretrained()
+    if Path(path).is_file() or bundled_file(path) is not None:
+        return _data(path)
+    return _checkpoint(path)
+
+
+def _pretrained() -> dict[str, Any]:
+    cards = {name: read_card(name) for name in pretrained_names()}
+    columns = tuple(Column(title, is_number=False) for title in ("name", "model", "elements", "trained on"))
+    rows = tuple((name, _model_name(card), _elements(card), _trained_on(card)) for name, card in cards.items())
+    console = Console()
+    if rows:
+        console.print(rich_table(Table(columns, rows, title="shipped models: checkpoint=NAME")))
+    else:
+        console.print("no trained model ships with this version; train one with gnnpot fit", highlight=False)
+    return cards
+
+
+def _checkpoint(path: str | Path) -> dict[str, Any]:
+    try:
+        folder = resolve(path)
+    except CheckpointError as error:
+        if Path(path).exists():
+            raise
+        raise CheckpointError(f"{error}. Neither is there a data file of that name") from None
+    card = read_card(folder)
+    potential = load(folder)
+    arguments = {key: value for key, value in card["model"].items() if key not in ("_target_", "elements")}
+    facts = {
+        "model": _model_name(card),
+        "gives": ", ".join(sorted(potential.outputs)),
+        "elements": _elements(card),
+        "parameters": f"{potential.n_parameters:,}",
+        "cutoff": f"{potential.cutoff:g} Å",
+        **{key: value for key, value in arguments.items() if key != "cutoff"},
+        "units": card.get("units"),
+        **{
+            key: card.get(key) for key in ("dtype", "level_of_theory", "trained_on", "gnnpot_version", "format_version")
+        },
+    }
+    console = Console()
+    console.print(rich_table(facts_table({k: v for k, v in facts.items() if v is not None})))
+    references = card.get("reference_energies_ev") or {}
+    if references:
+        rows = tuple((symbol, f"{energy:.6f}") for symbol, energy in references.items())
+        columns = (Column("element", is_number=False), Column("reference energy (eV)"))
+        console.print(rich_table(Table(columns, rows)))
+    if card.get("metrics"):
+        console.print(rich_table(metrics_table(card["metrics"])))
+    return {**card, "path": str(folder), "n_parameters": potential.n_parameters}
+
+
+def _data(path: str | Path) -> dict[str, Any]:
+    frames = frames_from(str(path))
+    labels = [labels_of(frame) for frame in frames]
+    summary = data_summary(frames, labels)
+    counts = label_counts(labels, [frame.numbers for frame in frames])
+    console = Console()
+    console.print(rich_table(facts_table({"file": str(path), **_readable(summary)})))
+    console.print(rich_table(coverage_table({"file": counts})))
+    if summary["config_types"]:
+        columns = (Column("config_type", is_number=False), Column("frames"))
+        rows = tuple((name, f"{n:,}") for name, n in summary["config_types"].items())
+        console.print(rich_table(Table(columns, rows)))
+    return {"path": str(path), **summary, "labels": counts}
+
+
+def data_summary(frames: Sequence[Atoms], labels: Sequence[Labels]) -> dict[str, Any]:
+    """Figures of a data set; ranges are (least, greatest), absent where no frame has the label.
+
+    Keys: ``n_frames``, ``n_atoms``, ``atoms_per_frame``, ``elements`` {symbol: number of atoms},
+    ``energy_ev_per_atom``, ``force_ev_per_ang`` (of |F|), ``force_rms_ev_per_ang`` (of a component),
+    ``pressure_gpa``, ``shortest_distance_ang`` (None without two atoms near each other), ``periodic_directions``
+    {n: frames}, ``charges`` {e: frames}, ``config_types`` {name: frames}.
+
+    >>> data_summary([Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])], [{"energy": -31.0}])["energy_ev_per_atom"]
+    (-15.5, -15.5)
+    """
+    sizes = [len(frame) for frame in frames]
+    numbers = Counter(int(z) for frame in frames for z in frame.numbers)
+    energies = [label["energy"] / n for label, n in zip(labels, sizes, strict=True) if "energy" in label and n]
+    forces = [label["forces"] for label in labels if "forces" in label]
+    stresses = [label["stress"] for label in labels if "stress" in label]
+    summary: dict[str, Any] = {
+        "n_frames": len(frames),
+        "n_atoms": sum(sizes),
+        "atoms_per_frame": (min(sizes), max(sizes)),
+        "elements": {chemical_symbols[z]: n for z, n in sorted(numbers.items())},
+    }
+    if energies:
+        summary["energy_ev_per_atom"] = (float(min(energies)), float(max(energies)))
+    if forces:
+        every = np.concatenate(forces)
+        strengths = np.linalg.norm(every, axis=1)
+        summary["force_ev_per_ang"] = (float(strengths.min()), float(strengths.max()))
+        summary["force_rms_ev_per_ang"] = float(np.sqrt((every**2).mean()))
+    if stresses:
+        pressures = [-float(np.trace(stress)) / 3.0 * GPA_PER_EV_PER_CUBIC_ANGSTROM for stress in stresses]
+        summary["pressure_gpa"] = (min(pressures), max(pressures))
+    distances = [d for d in map(_shortest_distance, frames) if d is not None]
+    summary["shortest_distance_ang"] = min(distances, default=None)
+    summary["periodic_directions"] = dict(sorted(Counter(int(frame.pbc.sum()) for frame in frames).items()))
+    summary["charges"] = dict(Counter(float(f.info["charge"]) for f in frames if f.info.get("charge") is not None))
+    summary["config_types"] = dict(Counter(str(f.info["config_type"]) for f in frames if f.info.get("config_type")))
+    return summary
+
+
+def _shortest_distance(atoms: Atoms) -> float | None:
+    cell = atoms.cell.array
+    for radius in SEARCH_RADII:
+        (center, neighbor), shifts = neighbor_list(atoms.positions, cell, atoms.pbc, radius)
+        if len(center):
+            vectors = atoms.positions[neighbor] - atoms.positions[center] + shifts @ cell
+            return float(np.linalg.norm(vectors, axis=1).min())
+    return None
+
+
+def _readable(summary: dict[str, Any]) -> dict[str, str]:
+    """Figures with their units, as they are printed."""
+
+    def span(key: str, digits: int, unit: str) -> str:
+        least, greatest = summary[key]
+        return f"{least:,.{digits}f} to {greatest:,.{digits}f} {unit}".strip()
+
+    shortest = summary["shortest_distance_ang"]
+    lines = {
+        "frames": f"{summary['n_frames']:,}",
+        "atoms": f"{summary['n_atoms']:,}, {span('atoms_per_frame', 0, 'per frame')}",
+        "elements": ", ".join(f"{symbol} ({n:,} atoms)" for symbol, n in summary["elements"].items()),
+        "periodic directions": ", ".join(f"{k} ({n:,} frames)" for k, n in summary["periodic_directions"].items()),
+        "shortest distance": "none below 16 Å" if shortest is None else f"{shortest:.3f} Å",
+    }
+    if "energy_ev_per_atom" in summary:
+        lines["energy"] = span("energy_ev_per_atom", 4, "eV/atom")
+    if "force_ev_per_ang" in summary:
+        rms = summary["force_rms_ev_per_ang"]
+        lines["force on an atom"] = f"{span('force_ev_per_ang', 3, 'eV/Å')} (rms of a component {rms:.3f} eV/Å)"
+    if "pressure_gpa" in summary:
+        lines["pressure"] = span("pressure_gpa", 2, "GPa")
+    if summary["charges"]:
+        lines["total charge"] = ", ".join(f"{q:g} e ({n:,} frames)" for q, n in sorted(summary["charges"].items()))
+    return lines
+
+
+def _model_name(card: dict[str, Any]) -> str:
+    return str(card["model"].get("_target_", "unknown")).rpartition(".")[2]
+
+
+def _elements(card: dict[str, Any]) -> str:
+    return ", ".join(str(symbol) for symbol in card.get("elements", []))
+
+
+def _trained_on(card: dict[str, Any]) -> str:
+    trained_on = card.get("trained_on")
+    if isinstance(trained_on, dict):
+        return str(trained_on.get("name", "unknown"))
+    return str(trained_on or "unknown")

@@ -1,0 +1,75 @@
+"""Predictions for files, written beside their labels: `predict_file`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+from rich.console import Console
+
+from gnnpot.apps.calculator import prepared
+from gnnpot.apps.datasets import Data, frames_from
+from gnnpot.apps.evaluate import predictions_of
+from gnnpot.data.writers import write_extxyz
+from gnnpot.errors import PropertyNotAvailableError, did_you_mean
+from gnnpot.keys import PROPERTIES
+from gnnpot.models.potential import Potential
+from gnnpot.models.prediction import Prediction, default_properties
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """Frames, what the model says of each, and the file with both."""
+
+    frames: list[Atoms]
+    predictions: list[Prediction]
+    output: Path
+
+
+def predict_file(
+    checkpoint: str | Path | Potential,
+    data: Data,
+    output: str | Path = "predictions.extxyz",
+    properties: Sequence[str] | None = None,
+    batch_size: int = 16,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> PredictResult:
+    """Predict every structure of files, and write extended XYZ with the model's labels beside those of the files.
+
+    The columns of the model begin with ``predicted_``: ``predicted_energy`` eV, ``predicted_energies`` eV per atom,
+    ``predicted_forces`` eV/Å, ``predicted_stress`` eV/Å³ (9 numbers, tension positive; absent where a structure is
+    not periodic in three directions).
+
+    Args:
+        checkpoint: path or name of a trained model, or a potential.
+        data: ``{path, format, units, keys}``, or the path or paths alone.
+        output: ``.xyz`` or ``.extxyz``, compressed if ``.gz`` follows.
+        properties: what to predict; by default all that the model gives.
+        batch_size: structures evaluated together.
+        device: where the model runs.
+        dtype: ``float32`` or ``float64``.
+
+    Raises:
+        PropertyNotAvailableError: a property was asked for that the model does not give.
+    """
+    potential = prepared(checkpoint, device, dtype)
+    given = default_properties(potential)
+    wanted = tuple(properties) if properties is not None else given
+    for name in wanted:
+        if name not in given:
+            hint = did_you_mean(name, given)
+            raise PropertyNotAvailableError(f"properties: {type(potential).__name__} gives no {name!r}; {hint}")
+    frames = frames_from(data)
+    predictions = predictions_of(potential, frames, wanted, batch_size)
+    path = write_extxyz(output, frames, predictions)
+    columns = ", ".join(f"predicted_{name}{_unit(name)}" for name in wanted)
+    text = f"{len(frames)} structures with {columns} written to {path}"
+    Console().print(text, highlight=False, soft_wrap=True)
+    return PredictResult(frames, predictions, path)
+
+
+def _unit(name: str) -> str:
+    if name in PROPERTIES:
+        return f" ({PROPERTIES[name].unit})"
+    return " (eV)" if name == "energies" else ""

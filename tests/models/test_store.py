@@ -1,0 +1,165 @@
+"""Checkpoints: strict, readable, and unable to run code."""
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gnnpot.errors import CheckpointError
+from gnnpot.models import store
+from gnnpot.models.schnet import SchNet
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return SchNet(["Li", "O"], cutoff=4.0, n_features=8, n_radial=6, n_interactions=1)
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    return store.save(model, tmp_path / "model", {"level_of_theory": "PBEsol"})
+
+
+def edit_card(folder, **changes):
+    file = folder / store.CARD
+    card = yaml.safe_load(file.read_text())
+    card.update(changes)
+    file.write_text(yaml.safe_dump(card))
+
+
+def test_card_is_readable_and_complete(folder):
+    card = yaml.safe_load((folder / store.CARD).read_text())
+    assert card["format_version"] == 1
+    assert card["elements"] == ["Li", "O"]
+    assert card["reference_energies_ev"] == {"Li": 0.0, "O": 0.0}
+    assert card["units"]["energy"] == "eV"
+    assert card["level_of_theory"] == "PBEsol"
+    assert card["model"]["cutoff"] == 4.0
+
+
+def test_load_by_folder_run_directory_and_dtype(model, folder):
+    for place in (folder, folder.parent, str(folder)):
+        loaded = store.load(place)
+        assert not loaded.training
+        assert torch.equal(loaded.embedding.weight, model.embedding.weight)
+    assert store.load(folder, dtype="float64").dtype == torch.float64
+    assert store.load(folder).card["level_of_theory"] == "PBEsol"
+
+
+def test_a_name_that_does_not_exist(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        store.load(tmp_path / "nothing")
+
+
+def test_newer_format_says_update(folder):
+    edit_card(folder, format_version=99, gnnpot_version="9.9")
+    with pytest.raises(CheckpointError, match=r"format_version 99.*gnnpot 9\.9.*Update gnnpot"):
+        store.load(folder)
+
+
+@pytest.mark.parametrize("version", ["one", 0, None, -3])
+def test_nonsense_format_version(folder, version):
+    edit_card(folder, format_version=version)
+    with pytest.raises(CheckpointError, match="format"):
+        store.load(folder)
+
+
+def test_tampered_weights_are_noticed(folder):
+    file = folder / store.WEIGHTS
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError, match=r"sha256.*do not belong together"):
+        store.load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"\x00" * 64])
+def test_unreadable_weights(folder, content):
+    (folder / store.WEIGHTS).write_bytes(content)
+    with pytest.raises(CheckpointError, match="not readable as safetensors"):
+        store.load(folder)
+
+
+def test_missing_weights(folder):
+    (folder / store.WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        store.load(folder)
+
+
+def test_weights_of_another_model(folder, tmp_path):
+    other = store.save(SchNet(["Li", "O"], n_features=16), tmp_path / "other")
+    card = yaml.safe_load((other / store.CARD).read_text())
+    edit_card(folder, weights_sha256=card["weights_sha256"])
+    shutil.copy(other / store.WEIGHTS, folder / store.WEIGHTS)
+    with pytest.raises(CheckpointError, match="do not make a model"):
+        store.load(folder)
+
+
+class Bomb:
+    """A pickle that would run a command."""
+
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def test_hostile_pickle_as_weights_is_not_run(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (folder / store.WEIGHTS).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(CheckpointError):
+        store.load(folder)
+    assert not Path("exploded").exists()
+
+
+HOSTILE = [
+    "!!python/object/apply:os.mkdir [exploded]",
+    "format_version: 1\nmodel: {_target_: os.mkdir, path: exploded}",
+    "format_version: 1\nmodel: {_target_: gnnpot.config.importlib.import_module, name: this}",
+    "format_version: 1\nmodel: {_target_: gnnpot.models.store.shutil.rmtree, path: exploded}",
+    "format_version: 1\nmodel: {_target_: gnnpot.models.store.Path}",
+    "format_version: 1\nmodel: {_target_: gnnpot.models.store.save, potential: 1, folder: exploded}",
+    "format_version: 1\nmodel: {_target_: gnnpot.models.schnet.Interaction, n_features: 1, n_radial: 2}",
+    "format_version: 1\nmodel: {_target_: subprocess.Popen, args: [mkdir, exploded]}",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_yaml_is_not_run(folder, tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    sha = yaml.safe_load((folder / store.CARD).read_text())["weights_sha256"]
+    (folder / store.CARD).write_text(f"{text}\nweights_sha256: {sha}\n")
+    with pytest.raises(CheckpointError):
+        store.load(folder)
+    assert not Path("exploded").exists()
+
+
+def test_unknown_argument_names_the_nearest(folder):
+    card = yaml.safe_load((folder / store.CARD).read_text())
+    card["model"]["n_feature"] = card["model"].pop("n_features")
+    edit_card(folder, model=card["model"])
+    with pytest.raises(CheckpointError, match="did you mean 'n_features'"):
+        store.load(folder)
+
+
+def test_full_disk_leaves_the_old_checkpoint(model, folder, monkeypatch):
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        store.save(SchNet(["Li", "O"], n_features=16), folder)
+    monkeypatch.undo()
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]
+
+
+def test_saving_over_an_older_checkpoint(folder):
+    store.save(SchNet(["Si"], n_features=4, n_radial=3), folder)
+    assert store.load(folder).elements == (14,)
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]
