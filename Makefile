@@ -18,8 +18,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed  ## set up .venv with gnnpot and all it needs
 
 demo: install  ## train SchNet on the bundled Li2O data, test it, write runs/demo/report.html, run MD (3 minutes)
-	$(BIN)/gnnpot fit run_dir=runs/demo overwrite=true
-	$(BIN)/gnnpot md checkpoint=runs/demo structure=Li2O repeat=[2,2,2] temperature=600 steps=200 output=runs/demo/md.extxyz
+	rm -rf runs/demo
+	$(BIN)/gnnpot fit run_dir=runs/demo
+	$(BIN)/gnnpot md checkpoint=runs/demo structure=Li2O repeat=[2,2,2] temperature=600 steps=200 output=runs/demo/md
 
 test: install  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov=gnnpot --cov-report=term

@@ -5,7 +5,8 @@ Two products close under differentiation, so that energies, forces and the train
     convolution  m_i = Σ_{pairs {i,j}} y_j ⊙ w_ij      (each pair adds to both of its atoms)
     pair product p_ij = u_i ⊙ v_j + u_j ⊙ v_i
 
-∂/∂y of the convolution is a convolution, ∂/∂w a pair product, and both derivatives of a pair product are convolutions.
+∂/∂y of the convolution is a convolution, ∂/∂w a pair product, and both derivatives of a pair product are
+convolutions. On a CPU each is one compiled loop over the pairs; elsewhere, gathers and sums of the library.
 """
 
 from typing import Any
@@ -34,11 +35,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, filters: Tensor, pair_atoms: Tensor) -> Tensor:
         ctx.save_for_backward(values, filters, pair_atoms)
-        first, second = pair_atoms
-        out = torch.zeros_like(values)
-        out.index_add_(0, first, values.index_select(0, second).mul_(filters))
-        out.index_add_(0, second, values.index_select(0, first).mul_(filters))
-        return out
+        return _convolve(values, filters, pair_atoms)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -53,9 +50,7 @@ class _PairProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor, pair_atoms: Tensor) -> Tensor:
         ctx.save_for_backward(left, right, pair_atoms)
-        first, second = pair_atoms
-        out = left.index_select(0, first).mul_(right.index_select(0, second))
-        return out.addcmul_(left.index_select(0, second), right.index_select(0, first))
+        return _multiply(left, right, pair_atoms)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -64,3 +59,32 @@ class _PairProduct(torch.autograd.Function):
         to_left = _Convolution.apply(right, gradient, pair_atoms) if ctx.needs_input_grad[0] else None
         to_right = _Convolution.apply(left, gradient, pair_atoms) if ctx.needs_input_grad[1] else None
         return to_left, to_right, None
+
+
+def _convolve(values: Tensor, filters: Tensor, pair_atoms: Tensor) -> Tensor:
+    out = torch.zeros_like(values, memory_format=torch.contiguous_format)
+    if values.device.type == "cpu":
+        from gnnpot.nn.convolution_kernels import add_convolution
+
+        add_convolution(*_arrays(values, filters, pair_atoms), out.numpy())
+        return out
+    first, second = pair_atoms
+    out.index_add_(0, first, values.index_select(0, second).mul_(filters))
+    return out.index_add_(0, second, values.index_select(0, first).mul_(filters))
+
+
+def _multiply(left: Tensor, right: Tensor, pair_atoms: Tensor) -> Tensor:
+    if left.device.type == "cpu":
+        from gnnpot.nn.convolution_kernels import write_pair_product
+
+        out = left.new_empty((pair_atoms.shape[1], left.shape[1]))
+        write_pair_product(*_arrays(left, right, pair_atoms), out.numpy())
+        return out
+    first, second = pair_atoms
+    out = left.index_select(0, first).mul_(right.index_select(0, second))
+    return out.addcmul_(left.index_select(0, second), right.index_select(0, first))
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    """Views of CPU tensors with contiguous rows, so that a kernel is compiled for one layout."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]

@@ -176,7 +176,7 @@ def test_overfits_four_structures(model_name):
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.2 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_unknown_element_is_refused_by_name(model):
