@@ -11,6 +11,7 @@ convolutions. On a CPU each is one compiled loop over the pairs; elsewhere, gath
 
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -66,7 +67,7 @@ def _convolve(values: Tensor, filters: Tensor, pair_atoms: Tensor) -> Tensor:
     if values.device.type == "cpu":
         from gnnpot.nn.convolution_kernels import add_convolution
 
-        add_convolution(*_arrays(values, filters, pair_atoms), out.numpy())
+        add_convolution(_array(values), _array(filters), _array(pair_atoms), out.numpy())
         return out
     first, second = pair_atoms
     out.index_add_(0, first, values.index_select(0, second).mul_(filters))
@@ -78,13 +79,13 @@ def _multiply(left: Tensor, right: Tensor, pair_atoms: Tensor) -> Tensor:
         from gnnpot.nn.convolution_kernels import write_pair_product
 
         out = left.new_empty((pair_atoms.shape[1], left.shape[1]))
-        write_pair_product(*_arrays(left, right, pair_atoms), out.numpy())
+        write_pair_product(_array(left), _array(right), _array(pair_atoms), out.numpy())
         return out
     first, second = pair_atoms
     out = left.index_select(0, first).mul_(right.index_select(0, second))
     return out.addcmul_(left.index_select(0, second), right.index_select(0, first))
 
 
-def _arrays(*tensors: Tensor) -> list[Any]:
-    """Views of CPU tensors with contiguous rows, so that a kernel is compiled for one layout."""
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
+    """View of a CPU tensor with contiguous rows, so that a kernel is compiled for one layout."""
+    return tensor.detach().contiguous().numpy()

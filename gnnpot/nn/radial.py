@@ -14,20 +14,23 @@ EnvelopeName = Literal["polynomial", "cosine"]
 class PolynomialCutoff(nn.Module):
     """Envelope with continuous value, slope and curvature at r_c.
 
-    f_c(r) = 1 - 10 x³ + 15 x⁴ - 6 x⁵ with x = r/r_c, and 0 beyond r_c; f_c, f_c' and f_c'' vanish at r_c.
+    f_c(r) = 1 - (p+1)(p+2)/2 xᵖ + p(p+2) xᵖ⁺¹ - p(p+1)/2 xᵖ⁺² with x = r/r_c, and 0 beyond r_c (Gasteiger et al.,
+    ICLR 2020); p = 3: 1 - 10 x³ + 15 x⁴ - 6 x⁵. A larger exponent p stays near 1 up to a larger distance.
 
     >>> PolynomialCutoff(5.0)(torch.tensor([0.0, 2.5, 5.0, 7.0]))
     tensor([1.0000, 0.5000, 0.0000, 0.0000])
     """
 
-    def __init__(self, cutoff: float) -> None:
+    def __init__(self, cutoff: float, exponent: int = 3) -> None:
         super().__init__()
         self.cutoff = cutoff
+        self.exponent = exponent
 
     def forward(self, distances: Tensor) -> Tensor:
         """f_c of every distance (Å), same shape."""
+        p = self.exponent
         x = (distances / self.cutoff).clamp(max=1.0)
-        return 1.0 - x * x * x * (10.0 + x * (6.0 * x - 15.0))
+        return 1.0 - x**p * (0.5 * (p + 1) * (p + 2) + x * (0.5 * p * (p + 1) * x - p * (p + 2)))
 
 
 class CosineCutoff(nn.Module):

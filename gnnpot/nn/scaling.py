@@ -18,7 +18,7 @@ class KeepsFloat64(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KeepsFloat64":
         exact = {name: b for name, b in self._buffers.items() if b is not None and b.dtype == torch.float64}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         for name, buffer in exact.items():
             moved = self._buffers[name]
             assert moved is not None
