@@ -229,7 +229,7 @@ def _checked_fractions(fractions: Sequence[float] | Mapping[str, float]) -> tupl
                 raise ConfigError(f"data.split.fractions: no part '{name}', {did_you_mean(name, PARTS)}")
         fractions = [fractions.get(name, 0.0) for name in PARTS]
     values = [float(value) for value in fractions]
-    if len(values) != 3 or min(values) < 0 or values[0] == 0 or abs(sum(values) - 1) > 1e-6:
+    if len(values) != 3 or min(values) < 0 or values[0] == 0 or not abs(sum(values) - 1) < 1e-6:
         raise ConfigError(
             f"data.split.fractions={values}: three shares (train, val, test) that add up to 1 are needed, the "
             "first above 0; type for example data.split.fractions=[0.8,0.1,0.1]"

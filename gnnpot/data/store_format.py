@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gnnpot.errors import DataError
 
 FORMAT_VERSION = 1
@@ -49,8 +51,6 @@ class StoredField:
 
     def n_bytes(self, n_rows: int) -> int:
         """Size of ``n_rows`` rows on disk."""
-        import numpy as np
-
         return n_rows * math.prod(self.row_shape) * np.dtype(self.dtype).itemsize
 
 
@@ -92,7 +92,7 @@ class Manifest:
                 "delete the folder, it is rebuilt from the data"
             )
         try:
-            fields = {name: _stored_field(value) for name, value in content["fields"].items()}
+            fields = {Path(name).name: _stored_field(value) for name, value in content["fields"].items()}
             manifest = cls({name: int(n) for name, n in content["n_rows"].items()}, fields)
             manifest._check_sizes(folder)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -140,4 +140,6 @@ def _stored_field(value: Mapping[str, Any]) -> StoredField:
     for dimension in (rows, shift):
         if dimension not in (*RAGGED, "structure", None):
             raise ValueError(f"unknown dimension {dimension!r}")
+    if np.dtype(dtype).kind not in "biuf" or min(shape, default=0) < 0:
+        raise ValueError(f"not an array of numbers: {dtype!r}, {shape}")
     return StoredField(str(rows), shift, dtype, shape)

@@ -233,6 +233,20 @@ def test_a_damaged_entry_is_rebuilt(tmp_path: Path, frames: list[ase.Atoms], dam
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
+@pytest.mark.parametrize(
+    "change", [{"dtype": "object"}, {"dtype": "V8"}, {"row_shape": [-1]}, {"rows": "file"}, {"shift": 3}]
+)
+def test_a_description_that_names_no_numbers_is_refused(
+    tmp_path: Path, frames: list[ase.Atoms], change: dict[str, object]
+) -> None:
+    manifest = cached_store(frames, CUTOFF, cache_dir=tmp_path).folder / MANIFEST
+    content = json.loads(manifest.read_text())
+    content["fields"]["energy"].update(change)
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="not the description of a graph store"):
+        GraphStore.open(manifest.parent)
+
+
 def test_the_slower_of_two_runs_takes_the_store_of_the_faster(tmp_path: Path, frames: list[ase.Atoms]) -> None:
     faster: list[GraphStore] = []
 
