@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Energy conservation of the silicon models of benchmarks/first_light.sh: NVE from 600 K, 1 fs.
+#
+#   GNNPOT_DATA=/path/to/data benchmarks/nve.sh [OUTPUT_FOLDER]
+#
+# HDNNP and SchNet: the first training structure, 63 atoms, repeated 2x2x2 (504 atoms), 10 ps; both GNNFF: a crystal of
+# 216 atoms, 5 ps. The drift printed by `gnnpot md` is the slope of a straight line through the total energy per atom
+# after the first tenth, meV/atom/ps; of the direct model, which has no energy, that of the kinetic energy.
+set -euo pipefail
+: "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}"
+output=${1:-benchmarks/results}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+crystal="$output/Si216.extxyz"
+[ -f "$crystal" ] || python -c "
+import sys
+from ase.build import bulk
+bulk('Si', cubic=True, a=5.469).repeat(3).write(sys.argv[1])" "$crystal"
+
+nve() {  # nve MODEL STRUCTURE REPEAT STEPS
+    local run="$output/mlearn-Si-$1"
+    [ -f "$run/nve/md.json" ] && return
+    gnnpot md "checkpoint=$run" "structure=$2" "repeat=$3" ensemble=nve temperature=600 timestep=1 "steps=$4" \
+        "output=$run/nve" trajectory=null overwrite=true
+}
+
+for model in ${MODELS:-hdnnp schnet gnnff_conservative gnnff}; do
+    case $model in
+        gnnff*) nve "$model" "$crystal" 1 5000 ;;
+        *) nve "$model" "$GNNPOT_DATA/mlearn/Si_train.xyz@0" 2 10000 ;;
+    esac
+done
