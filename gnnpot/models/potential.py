@@ -188,16 +188,13 @@ def derive(
         with torch.set_grad_enabled(differentiable):
             outputs = potential(graph)
         return {name: outputs[name] for name in wanted}
-    needs_gradient = "forces" in wanted or "stress" in wanted
-    if not needs_gradient:
+    if not {"forces", "stress"} & set(wanted):
         with torch.set_grad_enabled(differentiable):
             energies = potential(graph)["energies"]
         return _select({"energies": energies, "energy": sum_per_structure(energies, graph)}, wanted)
+    fast = potential.can_use_edge_gradients(graph, differentiable)
     with torch.enable_grad():
-        if potential.can_use_edge_gradients(graph, differentiable):
-            found = _from_edge_gradients(potential, graph, differentiable)
-        else:
-            found = _from_autograd(potential, graph, differentiable)
+        found = (_from_edge_gradients if fast else _from_autograd)(potential, graph, "stress" in wanted, differentiable)
     if not differentiable:
         found = {name: value.detach() for name, value in found.items()}
     return _select(found, wanted)
@@ -220,46 +217,50 @@ def _select(found: dict[str, Tensor], wanted: tuple[str, ...]) -> dict[str, Tens
     return {name: found[name] for name in wanted}
 
 
-def _from_autograd(potential: Potential, graph: AtomicGraph, differentiable: bool) -> dict[str, Tensor]:
+def _from_autograd(
+    potential: Potential, graph: AtomicGraph, with_stress: bool, differentiable: bool
+) -> dict[str, Tensor]:
     positions = graph.positions.detach().requires_grad_(True)
-    strain = torch.zeros_like(graph.cell).requires_grad_(True)
-    symmetric = 0.5 * (strain + strain.transpose(1, 2))
-    if graph.n_structures == 1:
-        displaced = positions + positions @ symmetric[0]
-    else:
-        displaced = positions + torch.einsum("na,nab->nb", positions, gather(symmetric, graph.batch))
-    cell = graph.cell + graph.cell @ symmetric
-    energies = potential(graph.replace(positions=displaced, cell=cell))["energies"]
-    energy = sum_per_structure(energies, graph)
+    variables = [positions]
+    moved = graph.replace(positions=positions)
+    if with_stress:
+        strain = torch.zeros_like(graph.cell).requires_grad_(True)
+        variables.append(strain)
+        moved = _strained(moved, 0.5 * (strain + strain.transpose(1, 2)))
+    energies = potential(moved)["energies"]
+    gradients: Sequence[Tensor] = [torch.zeros_like(variable) for variable in variables]
     if energies.requires_grad:
-        position_gradient, virial = torch.autograd.grad(
-            energies.sum(), [positions, strain], create_graph=differentiable, materialize_grads=True
-        )
+        gradients = torch.autograd.grad(energies.sum(), variables, create_graph=differentiable, materialize_grads=True)
+    found = {"energy": sum_per_structure(energies, graph), "energies": energies, "forces": -gradients[0]}
+    if with_stress:
+        found["stress"] = stress_from_virial(gradients[1], graph)
+    return found
+
+
+def _strained(graph: AtomicGraph, strain: Tensor) -> AtomicGraph:
+    """The graph with r → r + r·ε for positions and cell, ε ``(n_structures, 3, 3)`` symmetric."""
+    if graph.n_structures == 1:
+        displacement = graph.positions @ strain[0]
     else:
-        position_gradient, virial = torch.zeros_like(positions), torch.zeros_like(graph.cell)
-    return {
-        "energy": energy,
-        "energies": energies,
-        "forces": -position_gradient,
-        "stress": stress_from_virial(virial, graph),
-    }
+        displacement = torch.einsum("na,nab->nb", graph.positions, gather(strain, graph.batch))
+    return graph.replace(positions=graph.positions + displacement, cell=graph.cell + graph.cell @ strain)
 
 
-def _from_edge_gradients(potential: Potential, graph: AtomicGraph, differentiable: bool) -> dict[str, Tensor]:
+def _from_edge_gradients(
+    potential: Potential, graph: AtomicGraph, with_stress: bool, differentiable: bool
+) -> dict[str, Tensor]:
     """F_i = Σ_{edges i→j} ∂E/∂r_ij - Σ_{edges j→i} ∂E/∂r_ji, and ∂E/∂ε = Σ_edges r ⊗ ∂E/∂r, symmetrized."""
     energies, gradients = potential.energy_and_edge_gradients(graph, differentiable)
     forces = scatter_sum(gradients, graph.centers, graph.n_atoms)
     forces = forces - scatter_sum(gradients, graph.neighbors, graph.n_atoms)
-    outer = edge_vectors(graph)[:, :, None] * gradients[:, None, :]
-    per_atom = scatter_sum(outer, graph.centers, graph.n_atoms)
-    virial = sum_per_structure(per_atom, graph)
-    virial = 0.5 * (virial + virial.transpose(1, 2))
-    return {
-        "energy": sum_per_structure(energies, graph),
-        "energies": energies,
-        "forces": forces,
-        "stress": stress_from_virial(virial, graph),
-    }
+    found = {"energy": sum_per_structure(energies, graph), "energies": energies, "forces": forces}
+    if with_stress:
+        vectors = edge_vectors(graph)
+        outer = torch.cat([vectors[:, a : a + 1] * gradients for a in range(3)], dim=1)
+        per_atom = scatter_sum(outer, graph.centers, graph.n_atoms)
+        virial = sum_per_structure(per_atom, graph).reshape(-1, 3, 3)
+        found["stress"] = stress_from_virial(0.5 * (virial + virial.transpose(1, 2)), graph)
+    return found
 
 
 def stress_from_virial(virial: Tensor, graph: AtomicGraph) -> Tensor:

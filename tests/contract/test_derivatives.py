@@ -74,7 +74,7 @@ def pair_of_atoms(distance, extra=True):
 
 def test_value_and_slope_are_continuous_at_the_cutoff(model, evaluate):
     crossing = np.sqrt(model.cutoff**2 - 0.3**2)
-    below, above = (evaluate(model, pair_of_atoms(crossing + side * 1e-5)) for side in (-1, 1))
+    below, above = (evaluate(model, pair_of_atoms(crossing + side * 1e-6)) for side in (-1, 1))
     for name in ("energy", "forces"):
         if name in below:
             np.testing.assert_allclose(below[name], above[name], atol=1e-6, err_msg=name)

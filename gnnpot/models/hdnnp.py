@@ -1,0 +1,180 @@
+"""High-dimensional neural network potential (Behler and Parrinello, Phys. Rev. Lett. 98, 146401 (2007))."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor, nn
+
+from gnnpot.data.graph import AtomicGraph, gather
+from gnnpot.errors import ConfigError
+from gnnpot.models.potential import EnergyPotential, Potential
+from gnnpot.nn.descriptor_generation import generate_functions
+from gnnpot.nn.descriptor_operators import (
+    descriptors_and_jacobian,
+    edge_gradients,
+    fast_descriptors,
+    weighted_jacobian,
+)
+from gnnpot.nn.descriptor_scaling import DescriptorScale
+from gnnpot.nn.descriptors import DescriptorSet, plain_descriptors
+from gnnpot.nn.layers import mlp
+from gnnpot.nn.symmetry_functions import parse_function
+
+
+class HDNNP(EnergyPotential):
+    """One small network per element on symmetry functions of the atom's neighborhood.
+
+    E_i = E0(Z_i) + s · [MLP_{Z_i}((G_i - m) / d) - MLP_{Z_i}(-m / d)], G_i the symmetry functions
+    (`gnnpot.nn.symmetry_functions`), m and d their mean and standard deviation over the training set, d floored for
+    those that hardly vary. An isolated atom (G_i = 0) has its reference energy E0.
+
+    On the CPU descriptors come from compiled loops, and forces from dE/dG times ∂G/∂r_ij: with stored derivatives
+    (`precompute`) a training step is made of small matrix products.
+
+    Args:
+        elements: symbols or atomic numbers; null in a configuration: those of the training data.
+        cutoff: radius of the neighborhoods, Å.
+        functions: one line per symmetry function, as ``G2 Si Si eta=4 shift=2.5 cutoff=6 polynomial``; null:
+            generated from the cutoff and the shortest distances in the training data.
+        n_radial: G2 functions per neighbor element, where they are generated.
+        n_angular: shells of G5 functions per pair of neighbor elements, where they are generated.
+        hidden: widths of the hidden layers.
+        activation: ``tanh``, ``silu``, ``shifted_softplus`` or ``twisted_tanh``.
+        envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``, of generated functions.
+
+    Raises:
+        ConfigError: functions that do not fit to the elements or reach beyond the cutoff.
+
+    >>> from ase.build import bulk
+    >>> from gnnpot.data.graph import graph_from_atoms
+    >>> graph = graph_from_atoms(bulk("Si"), cutoff=5.0, dtype=torch.float32)
+    >>> HDNNP(["Si"], cutoff=5.0)(graph)["energies"].shape
+    torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        elements: Sequence[int | str] | None = None,
+        cutoff: float = 5.5,
+        functions: Sequence[str] | None = None,
+        n_radial: int = 12,
+        n_angular: int = 6,
+        hidden: Sequence[int] = (30, 30),
+        activation: str = "tanh",
+        envelope: str = "polynomial",
+    ) -> None:
+        super().__init__(elements, cutoff)
+        self.n_radial = n_radial
+        self.n_angular = n_angular
+        self.hidden = tuple(hidden)
+        self.activation = activation
+        self.envelope = envelope
+        if functions is None:
+            functions = generate_functions(self.elements, self.cutoff, n_radial, n_angular, envelope)
+        self.functions = tuple(functions)
+        self.descriptor_set = DescriptorSet(self.elements, [parse_function(line) for line in self.functions])
+        self._check_cutoffs()
+        self.descriptor_scale = DescriptorScale(self.descriptor_set)
+        sizes = [self.descriptor_set.n_functions, *self.hidden, 1]
+        self.networks = nn.ModuleDict(
+            {chemical_symbols[z]: mlp(sizes, activation, last_bias=False) for z in self.elements}
+        )
+
+    def _check_cutoffs(self) -> None:
+        for line, function in zip(self.functions, self.descriptor_set.functions, strict=True):
+            if function.cutoff > self.cutoff:
+                raise ConfigError(f"model.functions: '{line}' reaches beyond model.cutoff={self.cutoff} Å")
+
+    @classmethod
+    def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph]) -> dict[str, Any]:
+        """Fill in the elements and generate the symmetry functions from the training data."""
+        arguments = Potential.resolve.__func__(cls, arguments, graphs)  # type: ignore[attr-defined]
+        if arguments.get("functions") is None:
+            arguments["functions"] = generate_functions(
+                arguments["elements"],
+                arguments["cutoff"],
+                arguments["n_radial"],
+                arguments["n_angular"],
+                arguments["envelope"],
+                graphs,
+            )
+        return arguments
+
+    def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
+        """Fit reference energies and scale, and the mean, spread and range of every descriptor."""
+        statistics = self.descriptor_scale.statistics()
+
+        def watched() -> Iterator[AtomicGraph]:
+            for graph in graphs:
+                types = self.types(graph)
+                statistics.add(self._constant_descriptors(graph), types, graph)
+                yield graph
+
+        self.energy_scale.learn_from(watched())
+        self.descriptor_scale.set_from(statistics)
+
+    def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        """Descriptors, and their derivatives by the edge vectors in single precision.
+
+        ``descriptors`` ``(n_atoms, n_functions)``; ``descriptor_gradients`` ``(n_edges, 3, n_slots)``, only the
+        functions in which the neighbor's element takes part.
+        """
+        descriptors, jacobian = descriptors_and_jacobian(self.descriptor_set, graph, self.types(graph))
+        return {"descriptors": descriptors, "descriptor_gradients": jacobian.float()}
+
+    def features(self, graph: AtomicGraph) -> Tensor:
+        """Scaled symmetry functions, ``(n_atoms, n_functions)``."""
+        return self.descriptor_scale(self._descriptors(graph), self.types(graph))
+
+    def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
+        """Output of each atom's element network less that of the isolated atom, ``(n_atoms,)``."""
+        return self._outputs(self._descriptors(graph), self.types(graph))
+
+    def _descriptors(self, graph: AtomicGraph) -> Tensor:
+        if graph.positions.requires_grad or graph.cell.requires_grad:
+            return plain_descriptors(self.descriptor_set, graph, self.types(graph))
+        return self._constant_descriptors(graph)
+
+    def _constant_descriptors(self, graph: AtomicGraph) -> Tensor:
+        if graph.has("descriptors"):
+            return graph.descriptors
+        if graph.positions.device.type == "cpu":
+            return fast_descriptors(self.descriptor_set, graph, self.types(graph))
+        return plain_descriptors(self.descriptor_set, graph, self.types(graph))
+
+    def _outputs(self, descriptors: Tensor, types: Tensor) -> Tensor:
+        features = self.descriptor_scale(descriptors, types)
+        isolated = self.descriptor_scale.of_isolated_atoms()
+        outputs = features.new_zeros(len(features))
+        for t, network in enumerate(self.networks.values()):
+            rows = (types == t).nonzero()[:, 0]
+            values = network(torch.cat([gather(features, rows), isolated[t : t + 1]]))[:, 0]
+            outputs = outputs.index_add(0, rows, values[:-1] - values[-1])
+        return outputs
+
+    def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """Everywhere on the CPU, and wherever the derivatives of the descriptors are stored with the graph."""
+        if graph.positions.requires_grad or graph.cell.requires_grad:
+            return False
+        return graph.positions.device.type == "cpu" or graph.has("descriptor_gradients")
+
+    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
+        """Per-atom energies, and ∂E/∂r_ij = Σ_f (∂E/∂G_if) (∂G_if/∂r_ij).
+
+        With ``differentiable`` both can be trained through: they are exact functions of the weights. Positions
+        are constants here.
+        """
+        types = self.types(graph)
+        descriptors = self._constant_descriptors(graph).detach().requires_grad_(True)
+        energies = self.energy_scale(self._outputs(descriptors, types), types)
+        (weights,) = torch.autograd.grad(energies.sum(), [descriptors], create_graph=differentiable)
+        if graph.has("descriptor_gradients"):
+            jacobian = graph.descriptor_gradients
+            return energies, weighted_jacobian(self.descriptor_set, graph, types, jacobian, weights)
+        return energies, edge_gradients(self.descriptor_set, graph, types, weights)
+
+    def extrapolations(self, graph: AtomicGraph) -> Tensor:
+        """How many symmetry functions of every atom lie outside their range in the training set, ``(n_atoms,)``."""
+        return self.descriptor_scale.extrapolations(self._constant_descriptors(graph), self.types(graph))

@@ -1,0 +1,111 @@
+"""Symmetry functions chosen from the data: grids between the shortest distances and the cutoff."""
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+
+import torch
+from ase.data import covalent_radii
+from torch import Tensor
+
+from gnnpot.data.graph import AtomicGraph, edge_vectors, gather
+from gnnpot.errors import ConfigError
+from gnnpot.nn.descriptor_operators import fast_descriptors
+from gnnpot.nn.descriptor_scaling import DescriptorStatistics
+from gnnpot.nn.descriptors import DescriptorSet
+from gnnpot.nn.layers import ElementTable
+from gnnpot.nn.symmetry_functions import SymmetryFunction
+
+ZETAS = (1.0, 4.0, 16.0)
+"""Angular resolutions; each with λ = 1 and -1."""
+
+LEAST_SPREAD = 1e-3
+"""Functions whose standard deviation over the data is less than this share of the element's largest are dropped."""
+
+SHORTEST_BOND = 0.8
+"""Shortest distance of two elements that never meet in the data, over the sum of their covalent radii."""
+
+
+def generate_functions(
+    elements: Sequence[int],
+    cutoff: float,
+    n_radial: int,
+    n_angular: int,
+    envelope: str,
+    graphs: Sequence[AtomicGraph] = (),
+) -> list[str]:
+    """Lines of symmetry functions (`gnnpot.nn.symmetry_functions.parse_function`) for all elements.
+
+    For each center and neighbor element, ``n_radial`` G2 at equally spaced R_s from the shortest distance d of the
+    two in ``graphs`` towards the cutoff, with η = 1/(2 Δ²), Δ their spacing. For each pair of neighbor elements,
+    ``n_angular`` shells of G5 in the same way, each with ζ = 1, 4, 16 and λ = ±1. Functions that hardly vary in
+    ``graphs`` (`LEAST_SPREAD`) are left out. Without graphs d is a share of the covalent radii.
+
+    Raises:
+        ConfigError: a negative number of functions, or none at all.
+
+    >>> len(generate_functions([14], 5.0, n_radial=8, n_angular=2, envelope="polynomial"))
+    20
+    """
+    if min(n_radial, n_angular) < 0 or n_radial + n_angular == 0:
+        raise ConfigError(
+            f"model.n_radial={n_radial}, model.n_angular={n_angular}: neither may be negative, and not both zero"
+        )
+    shortest = _shortest_distances(elements, cutoff, graphs)
+    functions = []
+    for i, center in enumerate(elements):
+        for j, neighbor in enumerate(elements):
+            for shift, eta in _grid(float(shortest[i, j]), cutoff, n_radial):
+                functions.append(SymmetryFunction("G2", center, (neighbor,), eta, cutoff, shift, envelope=envelope))
+        for j, k in combinations_with_replacement(range(len(elements)), 2):
+            start = float(min(shortest[i, j], shortest[i, k]))
+            for shift, eta in _grid(start, cutoff, n_angular):
+                functions += [
+                    SymmetryFunction(
+                        "G5", center, (elements[j], elements[k]), eta, cutoff, shift, zeta, sign, envelope
+                    )
+                    for zeta in ZETAS
+                    for sign in (-1, 1)
+                ]  # fmt: skip
+    return [str(function) for function in _without_constant_ones(elements, functions, graphs)]
+
+
+def _grid(start: float, cutoff: float, n: int) -> list[tuple[float, float]]:
+    """(R_s, η) of n shells from ``start`` towards the cutoff."""
+    spacing = (cutoff - start) / max(n, 1)
+    eta = float(f"{0.5 / spacing**2:.4g}")
+    return [(round(start + k * spacing, 3), eta) for k in range(n)]
+
+
+def _shortest_distances(elements: Sequence[int], cutoff: float, graphs: Sequence[AtomicGraph]) -> Tensor:
+    """Shortest distance of each two elements, at most 0.7 of the cutoff, ``(n_elements, n_elements)``, Å."""
+    n = len(elements)
+    table = ElementTable(elements)
+    shortest = torch.full((n * n,), torch.inf, dtype=torch.float64)
+    for graph in graphs:
+        distances = edge_vectors(graph).norm(dim=1).double()
+        types = table(graph.atomic_numbers)
+        pairs = gather(types, graph.centers) * n + gather(types, graph.neighbors)
+        shortest = shortest.scatter_reduce(0, pairs, distances, "amin")
+    radii = torch.tensor([covalent_radii[z] for z in elements], dtype=torch.float64)
+    usual = SHORTEST_BOND * (radii[:, None] + radii[None, :])
+    shortest = shortest.reshape(n, n)
+    return torch.where(shortest < cutoff, shortest, usual).clamp(max=0.7 * cutoff)
+
+
+def _without_constant_ones(
+    elements: Sequence[int], functions: list[SymmetryFunction], graphs: Sequence[AtomicGraph]
+) -> list[SymmetryFunction]:
+    descriptor_set = DescriptorSet(elements, functions)
+    statistics = DescriptorStatistics(len(elements), descriptor_set.n_functions)
+    table = ElementTable(elements)
+    for graph in graphs:
+        types = table(graph.atomic_numbers)
+        statistics.add(fast_descriptors(descriptor_set, graph, types), types, graph)
+    spread = statistics.spread()
+    keep = spread >= LEAST_SPREAD * spread.amax(dim=1, keepdim=True)
+    types_of_functions = [elements.index(f.center) for f in functions]
+    return [
+        function
+        for function, t, column in zip(functions, types_of_functions, descriptor_set.columns, strict=True)
+        if keep[t, column]
+    ]

@@ -1,0 +1,103 @@
+"""A descriptor set as the arrays that the compiled loops read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gnnpot.nn.descriptor_pairs import Tables
+from gnnpot.nn.descriptor_rows import Floats, Integers, exponential_constants
+from gnnpot.nn.descriptors import DescriptorSet, Group
+from gnnpot.nn.symmetry_functions import SymmetryFunction
+
+Factor = tuple[float, float, float, float]
+
+
+def make_tables(descriptor_set: DescriptorSet, kind: type[np.floating[Any]]) -> Tables:
+    """Arrays of a descriptor set in one floating-point type."""
+    n_types = len(descriptor_set.elements)
+    factors: list[list[Factor]] = [[] for _ in range(n_types)]
+    for group in descriptor_set.groups:
+        found = [*factors[group.center], *(_factor(f) for f in group.functions)]
+        factors[group.center] = list(dict.fromkeys(found))
+    constants, integers = exponential_constants(kind)
+    return Tables(
+        n_types=n_types,
+        n_slots=descriptor_set.n_slots,
+        factor_starts=_starts([len(found) for found in factors]),
+        factors=_rows([factor for found in factors for factor in found], 4, kind),
+        **_radial_tables(descriptor_set, factors),
+        **_angular_tables(descriptor_set, factors, kind),
+        constants=constants,
+        integers=integers,
+    )
+
+
+def _radial_tables(descriptor_set: DescriptorSet, factors: list[list[Factor]]) -> dict[str, Any]:
+    n_types = len(factors)
+    counts = [0] * n_types**2
+    rows = []
+    for group in descriptor_set.groups:
+        if len(group.neighbors) == 1:
+            counts[group.center * n_types + group.neighbors[0]] = len(group.functions)
+            for function, column in zip(group.functions, group.columns, strict=True):
+                factor = factors[group.center].index(_factor(function))
+                rows.append((factor, column, _slot(descriptor_set, group, 0, column)))
+    return {"radial_starts": _starts(counts), "radials": _rows(rows, 3, np.int64)}
+
+
+def _angular_tables(
+    descriptor_set: DescriptorSet, factors: list[list[Factor]], kind: type[np.floating[Any]]
+) -> dict[str, Any]:
+    groups = [group for group in descriptor_set.groups if len(group.neighbors) == 2]
+    rows: list[tuple[int, ...]] = []
+    used: list[int] = []
+    angles: list[tuple[int, float]] = []
+    functions: list[tuple[int, ...]] = []
+    for group in groups:
+        own_factors = list(dict.fromkeys(_factor(f) for f in group.functions))
+        own_angles = list(dict.fromkeys((f.lambda_, f.zeta) for f in group.functions))
+        spans = [(len(used), len(own_factors)), (len(angles), len(own_angles)), (len(functions), len(group.functions))]
+        rows.append((*group.neighbors, int(group.narrow), *(end for a, n in spans for end in (a, a + n))))
+        used += [factors[group.center].index(factor) for factor in own_factors]
+        angles += own_angles
+        functions += _function_rows(descriptor_set, group, own_factors, own_angles)
+    reach = [max(f.cutoff for f in group.functions) ** 2 if group.narrow else np.inf for group in groups]
+    counts = np.bincount([group.center for group in groups], minlength=len(factors)).tolist()
+    return {
+        "group_starts": _starts(counts),
+        "groups": _rows(rows, 9, np.int64),
+        "group_reach": np.array(reach, dtype=kind),
+        "group_factors": np.array(used, dtype=np.int64),
+        "angles": _rows([(sign, zeta, 2.0 ** (1.0 - zeta)) for sign, zeta in angles], 3, kind),
+        "powers": np.array([int(z) - 1 if float(z).is_integer() else -1 for _, z in angles], dtype=np.int64),
+        "functions": _rows(functions, 6, np.int64),
+    }
+
+
+def _function_rows(
+    descriptor_set: DescriptorSet, group: Group, own_factors: list[Factor], own_angles: list[tuple[int, float]]
+) -> list[tuple[int, ...]]:
+    rows: list[tuple[int, ...]] = []
+    for function, column in zip(group.functions, group.columns, strict=True):
+        a, b = own_factors.index(_factor(function)), own_angles.index((function.lambda_, function.zeta))
+        slots = [_slot(descriptor_set, group, side, column) for side in (0, 1)]
+        rows.append((a, b, column, *slots, int(all(row[0] != a for row in rows))))
+    return rows
+
+
+def _factor(function: SymmetryFunction) -> Factor:
+    return (function.eta, function.shift, function.cutoff, float(function.envelope == "cosine"))
+
+
+def _slot(descriptor_set: DescriptorSet, group: Group, side: int, column: int) -> int:
+    row = descriptor_set.involved[group.center, group.neighbors[side]]
+    return int(np.searchsorted(row, column))
+
+
+def _starts(counts: list[int]) -> Integers:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def _rows(values: Sequence[Any], width: int, kind: type[np.generic]) -> Floats:
+    return np.array(values, dtype=kind).reshape(-1, width)

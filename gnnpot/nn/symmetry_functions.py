@@ -1,0 +1,198 @@
+"""Atom-centered symmetry functions as values: what they are, how they are written, how n2p2 writes them.
+
+J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007); J. Behler, J. Chem. Phys. 134, 074106 (2011).
+For a center i, with g(r) = exp(-η (r - R_s)²) f_c(r)::
+
+    G2 = Σ_j g(r_ij)
+    G4 = 2^(1-ζ) Σ_{j<k} (1 + λ cos θ_ijk)^ζ g(r_ij) g(r_ik) g(r_jk)      "narrow"
+    G5 = 2^(1-ζ) Σ_{j<k} (1 + λ cos θ_ijk)^ζ g(r_ij) g(r_ik)              "wide"
+
+j runs over the neighbors of one element, (j, k) over the unordered pairs of *edges* whose neighbors have the two
+elements. Behler sums over ordered pairs, twice the value; n2p2 sums over j < k as here and calls the three
+functions type 2, 3 and 9 (lengths in bohr). DScribe sums over j < k too, its G4 and G5 are these with R_s = 0.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from ase.data import atomic_numbers, chemical_symbols
+
+from gnnpot.errors import ConfigError, DataError, did_you_mean
+from gnnpot.keys import ANGSTROM_PER_BOHR
+from gnnpot.nn.radial import ENVELOPES
+
+Kind = Literal["G2", "G4", "G5"]
+
+_N2P2_TYPE_OF_KIND: dict[Kind, int] = {"G2": 2, "G4": 3, "G5": 9}
+_KIND_OF_N2P2_TYPE = {number: kind for kind, number in _N2P2_TYPE_OF_KIND.items()}
+N2P2_ENVELOPES: dict[int, str] = {1: "cosine", 6: "polynomial"}
+"""n2p2's ``cutoff_type`` (with ``cutoff_alpha`` 0) of the envelopes that exist here."""
+
+
+@dataclass(frozen=True)
+class SymmetryFunction:
+    """One symmetry function of one center element; lengths in Å, ``eta`` in Å⁻².
+
+    >>> print(SymmetryFunction("G5", center=8, neighbors=(3, 8), eta=0.5, cutoff=5.0, zeta=4.0, lambda_=-1))
+    G5 O Li O eta=0.5 shift=0 zeta=4 lambda=-1 cutoff=5 polynomial
+
+    Raises:
+        ConfigError: a parameter outside its range; the message prints the function.
+    """
+
+    kind: Kind
+    center: int
+    neighbors: tuple[int, ...]
+    eta: float
+    cutoff: float
+    shift: float = 0.0
+    zeta: float = 1.0
+    lambda_: int = 1
+    envelope: str = "polynomial"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ConfigError(f"symmetry function kind {self.kind!r} is unknown; known: G2, G4, G5")
+        if self.envelope not in ENVELOPES:
+            raise ConfigError(f"envelope {self.envelope!r} of {self}; {did_you_mean(self.envelope, ENVELOPES)}")
+        if len(self.neighbors) != (2 if self.is_angular else 1):
+            raise ConfigError(f"{self}: G2 has one neighbor element, G4 and G5 have two")
+        object.__setattr__(self, "neighbors", tuple(sorted(self.neighbors)))
+        numbers = (self.eta, self.cutoff, self.shift, self.zeta)
+        if not all(math.isfinite(x) for x in numbers) or self.eta < 0.0 or self.cutoff <= 0.0:
+            raise ConfigError(f"{self}: eta must not be negative, the cutoff positive, all numbers finite")
+        if self.is_angular and (self.zeta < 1.0 or self.lambda_ not in (-1, 1)):
+            raise ConfigError(f"{self}: zeta must be at least 1 (else no force at 180°), lambda is 1 or -1")
+
+    @property
+    def is_angular(self) -> bool:
+        """Whether it runs over pairs of neighbors (G4, G5)."""
+        return self.kind != "G2"
+
+    def __str__(self) -> str:
+        """One line, which `parse_function` reads back exactly."""
+        symbols = " ".join(chemical_symbols[z] for z in (self.center, *self.neighbors))
+        angle = f" zeta={_number(self.zeta)} lambda={self.lambda_}" if self.is_angular else ""
+        return (
+            f"{self.kind} {symbols} eta={_number(self.eta)} shift={_number(self.shift)}{angle} "
+            f"cutoff={_number(self.cutoff)} {self.envelope}"
+        )
+
+
+def _number(value: float) -> str:
+    return repr(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def parse_function(line: str) -> SymmetryFunction:
+    """Read the line that ``str(function)`` writes.
+
+    >>> parse_function("G2 Si Si eta=4 shift=2.5 cutoff=6 cosine").shift
+    2.5
+
+    Raises:
+        ConfigError: the line is no symmetry function; the message shows a right one.
+    """
+    words = line.split()
+    try:
+        kind, *symbols = [word for word in words[:-1] if "=" not in word]
+        values = dict(word.split("=", 1) for word in words if "=" in word)
+        center, *neighbors = [atomic_numbers[symbol] for symbol in symbols]
+        return SymmetryFunction(
+            kind=kind,  # type: ignore[arg-type]
+            center=center,
+            neighbors=tuple(neighbors),
+            eta=float(values.pop("eta")),
+            cutoff=float(values.pop("cutoff")),
+            shift=float(values.pop("shift", "0")),
+            zeta=float(values.pop("zeta", "1")),
+            lambda_=int(values.pop("lambda", "1")),
+            envelope=_expect_empty(values, words[-1]),
+        )
+    except (ValueError, KeyError, IndexError) as error:
+        raise ConfigError(
+            f"{line!r} is no symmetry function ({error}). Write for example "
+            "'G2 Si Si eta=4 shift=2.5 cutoff=6 polynomial' or "
+            "'G5 O Li O eta=0.5 shift=0 zeta=4 lambda=-1 cutoff=5 polynomial' (Å, Å⁻²)"
+        ) from error
+
+
+def _expect_empty(values: dict[str, str], envelope: str) -> str:
+    if values:
+        raise ValueError(f"unknown {', '.join(values)}")
+    return envelope
+
+
+def from_n2p2_line(line: str, envelope: str = "cosine") -> SymmetryFunction:
+    """Symmetry function of one ``symfunction_short`` line of n2p2's ``input.nn`` (bohr → Å).
+
+    Type 2: ``center 2 neighbor eta r_s r_c``; types 3 and 9: ``center 3 j k eta lambda zeta r_c [r_s]``.
+
+    >>> print(from_n2p2_line("symfunction_short Si  3 Si Si 0.01 -1 4.0 10.0", envelope="cosine").kind)
+    G4
+
+    Raises:
+        DataError: another type of function, or a malformed line.
+    """
+    words = line.split("#")[0].split()
+    try:
+        if words[0] != "symfunction_short":
+            raise ValueError("it does not begin with symfunction_short")
+        kind = _KIND_OF_N2P2_TYPE.get(int(words[2]))
+        if kind is None:
+            raise ValueError(f"type {words[2]} is not read; types 2, 3 and 9 are")
+        n_neighbors = 1 if kind == "G2" else 2
+        center, *neighbors = [atomic_numbers[word] for word in (words[1], *words[3 : 3 + n_neighbors])]
+        numbers = [float(word) for word in words[3 + n_neighbors :]]
+        if kind == "G2":
+            (eta, shift, cutoff), lambda_, zeta = numbers, 1.0, 1.0
+        else:
+            eta, lambda_, zeta, cutoff, shift = numbers if len(numbers) == 5 else [*numbers, 0.0]
+    except (ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{line.strip()!r} is no symmetry function of n2p2: {error}") from error
+    return SymmetryFunction(
+        kind,
+        center,
+        tuple(neighbors),
+        eta=eta / ANGSTROM_PER_BOHR**2,
+        cutoff=cutoff * ANGSTROM_PER_BOHR,
+        shift=shift * ANGSTROM_PER_BOHR,
+        zeta=zeta,
+        lambda_=int(lambda_),
+        envelope=envelope,
+    )
+
+
+def to_n2p2_line(function: SymmetryFunction) -> str:
+    """``symfunction_short`` line of n2p2 (Å → bohr); the envelope goes into ``cutoff_type`` (`N2P2_ENVELOPES`).
+
+    >>> to_n2p2_line(from_n2p2_line("symfunction_short Si 2 Si 0.01 5.5 10.0"))
+    'symfunction_short Si 2 Si 0.01 5.5 10.0'
+    """
+    eta = _rounded(function.eta * ANGSTROM_PER_BOHR**2)
+    shift = _rounded(function.shift / ANGSTROM_PER_BOHR)
+    cutoff = _rounded(function.cutoff / ANGSTROM_PER_BOHR)
+    head = f"symfunction_short {chemical_symbols[function.center]} {_N2P2_TYPE_OF_KIND[function.kind]} "
+    head += " ".join(chemical_symbols[z] for z in function.neighbors)
+    if function.kind == "G2":
+        return f"{head} {eta} {shift} {cutoff}"
+    tail = f" {shift}" if function.shift else ""
+    return f"{head} {eta} {function.lambda_} {function.zeta} {cutoff}{tail}"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.12g}")
+
+
+def sort_as_n2p2(functions: list[SymmetryFunction]) -> list[SymmetryFunction]:
+    """Order in which n2p2 numbers the functions in ``scaling.data`` and as inputs of its networks.
+
+    By center, type, r_c, η, R_s, ζ, λ, neighbors.
+    """
+    return sorted(functions, key=_n2p2_key)
+
+
+def _n2p2_key(function: SymmetryFunction) -> tuple[float, ...]:
+    f = replace(function, eta=_rounded(function.eta), cutoff=_rounded(function.cutoff), shift=_rounded(function.shift))
+    number = _N2P2_TYPE_OF_KIND[f.kind]
+    return (f.center, number, f.cutoff, f.eta, f.shift, f.zeta, f.lambda_, *f.neighbors)

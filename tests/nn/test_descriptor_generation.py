@@ -1,0 +1,56 @@
+"""Symmetry functions generated from data."""
+
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from gnnpot.data.graph import graph_from_atoms
+from gnnpot.errors import ConfigError
+from gnnpot.nn.descriptor_generation import generate_functions
+from gnnpot.nn.symmetry_functions import parse_function
+
+
+def rattled_salt(seed):
+    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    atoms.rattle(0.2, seed=seed)
+    return graph_from_atoms(atoms, 5.0)
+
+
+def test_grids_begin_at_the_shortest_distance_of_each_pair():
+    graphs = [rattled_salt(seed) for seed in range(2)]
+    lines = generate_functions([11, 17], 5.0, 6, 2, "polynomial", graphs)
+    functions = [parse_function(line) for line in lines]
+    radial = [f for f in functions if f.kind == "G2"]
+    pairs = {(f.center, *f.neighbors) for f in radial}
+    starts = {pair: min(f.shift for f in radial if (f.center, *f.neighbors) == pair) for pair in pairs}
+    assert 2.0 < starts[(11, 17)] == starts[(17, 11)] < 2.8
+    assert starts[(11, 11)] > 3.0
+    assert all(f.eta > 0.0 and f.shift < f.cutoff == 5.0 for f in functions)
+
+
+def test_functions_that_hardly_vary_are_left_out():
+    """In dimers there are no angles."""
+    dimers = [graph_from_atoms(Atoms("H2", positions=[[0, 0, 0], [0, 0, d]]), 5.0) for d in (0.7, 0.9, 1.4, 2.5)]
+    lines = generate_functions([1], 5.0, 6, 2, "polynomial", dimers)
+    assert 0 < len(lines) <= 6
+    assert all(line.startswith("G2") for line in lines)
+
+
+def test_elements_without_neighbors_keep_usual_functions():
+    lonely = [graph_from_atoms(Atoms("HHe", positions=[[0, 0, 0], [20, 0, 0]]), 4.0)]
+    functions = [parse_function(line) for line in generate_functions([1, 2], 4.0, 3, 1, "cosine", lonely)]
+    assert {f.center for f in functions} == {1, 2}
+    assert len(functions) == 2 * (2 * 3 + 3 * 6)
+
+
+def test_lines_are_unique_and_repeatable():
+    graphs = [rattled_salt(0)]
+    lines = generate_functions([11, 17], 5.0, 4, 2, "polynomial", graphs)
+    assert len(set(lines)) == len(lines)
+    assert lines == generate_functions([11, 17], 5.0, 4, 2, "polynomial", graphs)
+
+
+@pytest.mark.parametrize(("n_radial", "n_angular"), [(0, 0), (-1, 2), (3, -1)])
+def test_impossible_numbers_are_refused(n_radial, n_angular):
+    with pytest.raises(ConfigError, match="n_radial"):
+        generate_functions([14], 5.0, n_radial, n_angular, "polynomial")
