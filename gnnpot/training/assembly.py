@@ -1,0 +1,211 @@
+"""A training put together: the trainer with its callbacks, and what they leave behind."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from rich.console import Console
+
+from gnnpot.config import build
+from gnnpot.data.store import GraphStore
+from gnnpot.errors import TrainingError
+from gnnpot.models.potential import Potential
+from gnnpot.models.store import save
+from gnnpot.training.averaging import Averaging, WeightAverage
+from gnnpot.training.batches import BatchOrder, Indices, batch_size_of
+from gnnpot.training.course import Course
+from gnnpot.training.datamodule import TrainingData
+from gnnpot.training.evaluation import trainable_properties
+from gnnpot.training.log import TrainingLog
+from gnnpot.training.losses import LabelStatistics, LossTerm, loss_terms
+from gnnpot.training.module import TrainingModule
+from gnnpot.training.pace import Pace
+from gnnpot.training.preparation import Dataset, graphs_of, is_bundled, names_of, precision_of
+from gnnpot.training.progress import ProgressDisplay
+from gnnpot.training.quiet import without_notices
+from gnnpot.training.resume import CHECKPOINT_FILE, read_checkpoint
+from gnnpot.training.saving import Saving, StopAfterInterruptError, TrainingInterrupted, listening_for_interrupts
+from gnnpot.training.schedule import Budget, schedule_of, seconds_of
+from gnnpot.training.validation import Validation
+
+BUNDLED_SECONDS = 150.0
+DEFAULT_SECONDS = 900.0
+"""Budgets where the configuration sets none: for the bundled data, for the user's own."""
+
+VALIDATION_COST = 0.35
+"""Cost of validating an edge, over that of training on it."""
+
+LABEL_FIELDS = ("energy", "forces", "stress")
+OPTIMIZERS = ("torch.optim",)
+
+VALIDATION_SHARE = 0.1
+FEWEST_STEPS = 20
+"""Steps between two validations, at least."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives: its course is over, the best weights are in the potential."""
+
+    seconds: float
+    epochs: int
+    steps: int
+    best_epoch: int
+    is_main_process: bool
+
+
+def budget_of(config: dict[str, Any]) -> Budget:
+    """Budget of a configuration; where it sets none, 2.5 minutes on bundled data and 15 on other."""
+    trainer = config["trainer"]
+    seconds = None if trainer["max_time"] is None else seconds_of(trainer["max_time"])
+    if seconds is None and trainer["max_epochs"] is None:
+        seconds = BUNDLED_SECONDS if is_bundled(config) else DEFAULT_SECONDS
+    return Budget(trainer["max_epochs"], seconds)
+
+
+def validation_interval(n_edges: Indices, train: Indices, val: Indices, n_batches: int) -> int:
+    """Epochs between validations, so that they take at most about a tenth of the time.
+
+    >>> validation_interval(np.full(100, 50), train=np.arange(90), val=np.arange(90, 100), n_batches=30)
+    1
+    """
+    share = VALIDATION_COST * float(n_edges[val].sum()) / max(float(n_edges[train].sum()), 1.0)
+    return max(1, int(np.ceil(max(share / VALIDATION_SHARE, FEWEST_STEPS / n_batches))))
+
+
+def train(
+    config: dict[str, Any],
+    dataset: Dataset,
+    store: GraphStore,
+    potential: Potential,
+    run_dir: Path,
+    checkpoint: Path | None,
+    console: Console,
+) -> Trained:
+    """Run the training to its end; the potential then holds the best validated weights, on the device of training.
+
+    Raises:
+        TrainingInterrupted: Ctrl-C; the training is saved, and the message says how to go on.
+        TrainingError: the loss is no number, or the checkpoint cannot be written.
+    """
+    terms, unit = _objective(config, dataset, store, potential)
+    clip = config["trainer"]["gradient_clip"]
+    module = TrainingModule(
+        potential,
+        terms,
+        unit,
+        None if clip is None else float(clip),
+        partial(_optimizer, config["optimizer"]),
+        partial(names_of, dataset.frames),
+    )
+    val = dataset.parts.get("val", np.zeros(0, dtype=np.int64))
+    training = dataset.parts["train"]
+    order = BatchOrder(training, batch_size_of(config["batch_size"], store.n_atoms[training]), int(config["seed"]))
+    data = TrainingData(store, order, val, precision_of(config))
+    course = Course()
+    pace = Pace(course, budget_of(config), schedule_of(config["optimizer"]["schedule"]), order.n_batches)
+    log = TrainingLog(run_dir / "log.csv", [term.property for term in terms])
+    display = ProgressDisplay(pace, console)
+    validation = _validation(config, dataset, store, pace, potential, data, log, display.show)
+    saving = Saving(run_dir / CHECKPOINT_FILE, course, partial(_keep_best, validation, potential, run_dir))
+    averaging = [Averaging(validation.average)] if validation.average else []
+    trainer = _trainer(config, pace.budget, [pace, *averaging, validation, saving, display])
+    if trainer.is_global_zero:
+        log.truncate(0 if checkpoint is None else int(read_checkpoint(checkpoint)["epoch"]) + 1)
+    with without_notices(), listening_for_interrupts(course):
+        _run(trainer, module, data, checkpoint, run_dir)
+    if not validation.best_weights:
+        raise TrainingError("the validation loss was never a number: look at the validation frames and optimizer.lr")
+    potential.load_state_dict(validation.best_weights)
+    potential.to(trainer.strategy.root_device)
+    return Trained(
+        course.seconds(), course.epochs_validated, trainer.global_step, course.best_epoch + 1, trainer.is_global_zero
+    )
+
+
+def _run(
+    trainer: lightning.Trainer, module: TrainingModule, data: TrainingData, checkpoint: Path | None, run_dir: Path
+) -> None:
+    try:
+        trainer.fit(
+            module, datamodule=data, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True
+        )
+    except StopAfterInterruptError:
+        raise TrainingInterrupted(
+            f"interrupted after {trainer.global_step} steps and saved; go on with\n"
+            f"  gnnpot fit resume={run_dir}\nThe best model so far is in {run_dir / 'model'}"
+        ) from None
+
+
+def _objective(
+    config: dict[str, Any], dataset: Dataset, store: GraphStore, potential: Potential
+) -> tuple[tuple[LossTerm, ...], float]:
+    """Terms of the loss that model and training labels allow, and the unit of errors."""
+    statistics = LabelStatistics.of(graphs_of(store, dataset.parts["train"], LABEL_FIELDS))
+    available = [name for name in trainable_properties(potential) if statistics.counts[name]]
+    return loss_terms(config["loss"], available), statistics.unit
+
+
+def _optimizer(config: dict[str, Any], parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    arguments = {key: value for key, value in config.items() if key != "schedule"}
+    optimizer: torch.optim.Optimizer = build(arguments, OPTIMIZERS, params=parameters)
+    return optimizer
+
+
+def _validation(
+    config: dict[str, Any],
+    dataset: Dataset,
+    store: GraphStore,
+    pace: Pace,
+    potential: Potential,
+    data: TrainingData,
+    log: TrainingLog,
+    show: Callable[[dict[str, float | int]], None],
+) -> Validation:
+    settings = config["trainer"]
+    decay = settings["ema"]
+    average = WeightAverage(potential, float(decay)) if decay is not None else None
+    every = settings["validate_every"]
+    if every is None:
+        every = validation_interval(store.n_edges, dataset.parts["train"], data.val, pace.n_batches)
+    patience = settings["early_stopping"]
+    return Validation(
+        data.validation_graphs, int(every), None if patience is None else int(patience), pace, average, log, show
+    )
+
+
+def _keep_best(validation: Validation, potential: Potential, run_dir: Path) -> None:
+    """Write the best model so far, with a card that says that the training is not over."""
+    if validation.best_weights:
+        best: Potential = copy.deepcopy(potential)
+        best.load_state_dict(validation.best_weights)
+        save(best, run_dir / "model", {"status": f"training not finished, epoch {validation.course.best_epoch + 1}"})
+
+
+def _trainer(config: dict[str, Any], budget: Budget, callbacks: list[lightning.Callback]) -> lightning.Trainer:
+    settings = config["trainer"]
+    accelerator = settings["accelerator"]
+    if accelerator == "auto":
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    with without_notices():
+        return lightning.Trainer(
+            accelerator=accelerator,
+            devices=settings["devices"],
+            strategy=settings["strategy"],
+            max_epochs=-1 if budget.max_epochs is None else budget.max_epochs,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+            inference_mode=False,
+            use_distributed_sampler=False,
+        )

@@ -1,0 +1,230 @@
+"""``gnnpot fit``: from data files to a tested model with its report."""
+
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ase.data import chemical_symbols
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+from gnnpot.config import check_class
+from gnnpot.data.labels import frame_name
+from gnnpot.data.store import GraphStore
+from gnnpot.errors import ConfigError
+from gnnpot.keys import TRAINABLE
+from gnnpot.models.potential import Potential
+from gnnpot.models.store import save
+from gnnpot.report.files import replacing
+from gnnpot.report.formatting import duration
+from gnnpot.report.html import write_report
+from gnnpot.report.metrics import part_metrics
+from gnnpot.report.parity import save_parity
+from gnnpot.report.tables import config_type_table, element_table, metrics_table, summary_line
+from gnnpot.training.assembly import OPTIMIZERS, Trained, budget_of, train
+from gnnpot.training.evaluation import parity_of
+from gnnpot.training.inspection import inspect_data
+from gnnpot.training.losses import loss_terms
+from gnnpot.training.preparation import (
+    SPLIT_FILE,
+    Dataset,
+    graphs_of,
+    precision_of,
+    prepare_model,
+    prepare_store,
+    read_dataset,
+)
+from gnnpot.training.provenance import peak_memory_mb, provenance
+from gnnpot.training.resume import CONFIG_FILE, checkpoint_of, completed, resumed_config, save_config
+from gnnpot.training.saving import TrainingInterrupted
+from gnnpot.training.schedule import schedule_of
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Where a training left its files, and its errors as in ``metrics.json``."""
+
+    run_dir: Path
+    model: Path
+    metrics: dict[str, Any]
+
+
+def fit(config: Mapping[str, Any]) -> FitResult:
+    """Train a potential, test it, and write a report.
+
+    Reads and checks the data, splits them, trains until the budget is spent, takes the best validated weights,
+    and writes into the run directory: ``model/``, ``metrics.json``, ``predictions.npz``, ``report.html``,
+    ``log.csv``, ``config.yaml``, ``split.json`` and ``last.ckpt``.
+
+    Args:
+        config: the keys of ``configs/fit.yaml``; those left out take their defaults, and a group may be named, as
+            ``{"model": "hdnnp", "data": {"path": "mine.extxyz"}}``.
+
+    Raises:
+        ConfigError: a key or value that does not fit, or a changed configuration on ``resume``.
+        DataError: data that cannot be used.
+        TrainingError: a loss that is no number, or a full disk.
+        KeyboardInterrupt: Ctrl-C; what was learned is saved.
+    """
+    started = time.monotonic()
+    is_main = getattr(rank_zero_only, "rank", 0) == 0
+    console = Console(quiet=not is_main)
+    settings, run_dir = _settle(dict(config), is_main)
+    checkpoint = checkpoint_of(run_dir) if settings["resume"] else None
+    dataset = read_dataset(settings, run_dir)
+    if is_main:
+        inspect_data(dataset, settings["loss"], console)
+    potential = prepare_model(settings, dataset)
+    store = prepare_store(settings, dataset, potential)
+    potential.learn_from(graphs_of(store, dataset.parts["train"]))
+    if is_main:
+        save_config(settings, run_dir)
+        dataset.split.save(run_dir / SPLIT_FILE)
+    console.print(_plan(settings, potential, run_dir, checkpoint), highlight=False)
+    quiet = Console(quiet=True)
+    try:
+        trained = train(
+            settings, dataset, store, potential, run_dir, checkpoint,
+            console if settings["trainer"]["progress"] else quiet,
+        )  # fmt: skip
+    except TrainingInterrupted as interruption:
+        console.print(str(interruption), highlight=False, markup=False)
+        raise
+    if not trained.is_main_process:
+        return FitResult(run_dir, run_dir / "model", {})
+    metrics = _finish(settings, dataset, store, potential, run_dir, trained, started)
+    _print_result(console, metrics, run_dir)
+    return FitResult(run_dir, run_dir / "model", metrics)
+
+
+def _settle(config: dict[str, Any], is_main: bool) -> tuple[dict[str, Any], Path]:
+    """The whole configuration and the run directory, which exists afterwards."""
+    settings = completed(config)
+    _check_values(settings)
+    if settings["resume"] is not None:
+        run_dir = Path(settings["resume"]).expanduser()
+        return resumed_config(settings, run_dir), run_dir
+    run_dir = _new_run_dir(settings) if is_main else Path(settings["run_dir"] or "runs")
+    return {**settings, "run_dir": str(run_dir)}, run_dir
+
+
+def _new_run_dir(settings: dict[str, Any]) -> Path:
+    """Make the folder that is asked for, or one of its own for this moment and model."""
+    if settings["run_dir"] is not None:
+        run_dir = Path(settings["run_dir"]).expanduser()
+        if (run_dir / CONFIG_FILE).exists():
+            raise ConfigError(
+                f"run_dir={run_dir} holds a run already: choose another folder, delete it, or go on with "
+                f"`gnnpot fit resume={run_dir}`"
+            )
+        run_dir.mkdir(parents=True, exist_ok=True)
+        return run_dir
+    model = str(settings["model"].get("_target_", "")).rpartition(".")[2].lower()
+    name = f"{datetime.now().strftime('%Y%m%d-%H%M%S')}-{model}"
+    for attempt in itertools.count(1):
+        run_dir = Path("runs") / (name if attempt == 1 else f"{name}-{attempt}")
+        with contextlib.suppress(FileExistsError):
+            run_dir.mkdir(parents=True)
+            break
+    return run_dir
+
+
+def _check_values(settings: dict[str, Any]) -> None:
+    """Refuse, before anything is read, what can be seen to be wrong."""
+    if settings.get("head") is not None:
+        raise ConfigError(f"head={settings['head']!r}: this version trains no response heads; leave it at null")
+    budget_of(settings)
+    schedule_of(settings["optimizer"]["schedule"])
+    precision_of(settings)
+    loss_terms(settings["loss"], TRAINABLE)
+    check_class(settings["optimizer"].get("_target_", ""), OPTIMIZERS)
+    decay = settings["trainer"]["ema"]
+    if decay is not None and not 0.0 < float(decay) < 1.0:
+        raise ConfigError(f"trainer.ema={decay} must lie between 0 and 1, or be null for no average")
+
+
+def _plan(settings: dict[str, Any], potential: Potential, run_dir: Path, checkpoint: Path | None) -> str:
+    budget = budget_of(settings)
+    ends = [f"{budget.max_epochs} epochs"] if budget.max_epochs else []
+    ends += [duration(budget.max_seconds)] if budget.max_seconds else []
+    elements = ", ".join(chemical_symbols[z] for z in potential.elements)
+    lines = [
+        f"{type(potential).__name__} for {elements}, {potential.n_parameters:,} parameters, "
+        f"cutoff {potential.cutoff:g} Å",
+        f"training for {' or '.join(ends)} in {run_dir}",
+    ]
+    if checkpoint is not None:
+        lines.append(f"going on from {checkpoint}")
+    return "\n".join(lines)
+
+
+def _finish(
+    settings: dict[str, Any],
+    dataset: Dataset,
+    store: GraphStore,
+    potential: Potential,
+    run_dir: Path,
+    trained: Trained,
+    started: float,
+) -> dict[str, Any]:
+    """Evaluate all parts, and write metrics, predictions, model and report."""
+    potential.eval()
+    names = [frame_name(atoms) for atoms in dataset.frames]
+    kinds = [atoms.info.get("config_type") for atoms in dataset.frames]
+    parts = {part: parity_of(potential, store, indices, names, kinds) for part, indices in dataset.parts.items()}
+    metrics: dict[str, Any] = {part: part_metrics(parts[part]) for part in ("test", "val", "train") if part in parts}
+    metrics["timing"] = {
+        "training_s": round(trained.seconds, 2),
+        "total_s": round(time.monotonic() - started, 2),
+        "epochs": trained.epochs,
+        "steps": trained.steps,
+        "best_epoch": trained.best_epoch,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    metrics["provenance"] = {
+        "model": type(potential).__name__,
+        "n_parameters": potential.n_parameters,
+        **provenance(dataset.split.data_sha256, int(settings["seed"])),
+    }
+    save_parity(run_dir / "predictions.npz", parts)
+    with replacing(run_dir / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    save(potential, run_dir / "model", _card(settings, dataset, metrics))
+    write_report(run_dir)
+    return metrics
+
+
+def _card(settings: dict[str, Any], dataset: Dataset, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What ``model.yaml`` says besides the model itself."""
+    errors = {
+        part: {name: value for name, value in metrics[part].items() if isinstance(value, float)}
+        for part in dataset.parts
+    }
+    split = {"kind": dataset.split.kind, "seed": dataset.split.seed}
+    sizes = {part: len(indices) for part, indices in dataset.parts.items()}
+    return {
+        "level_of_theory": dataset.level_of_theory,
+        "trained_on": {
+            "name": dataset.name,
+            "sha256": dataset.split.data_sha256,
+            "split": {**split, **sizes},
+        },
+        "metrics": errors,
+        "loss": settings["loss"],
+        "timing": metrics["timing"],
+        "provenance": metrics["provenance"],
+    }
+
+
+def _print_result(console: Console, metrics: dict[str, Any], run_dir: Path) -> None:
+    for table in (metrics_table(metrics), element_table(metrics), config_type_table(metrics)):
+        if table.rows:
+            console.print(table)
+    console.print(summary_line(metrics), highlight=False)
+    console.print(f"report: {run_dir / 'report.html'}   model: {run_dir / 'model'}", highlight=False, soft_wrap=True)

@@ -1,0 +1,80 @@
+"""A look at the data before anything is learned from them: what is labelled, what is left out, what looks wrong."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from gnnpot.data.consistency import consistency_warnings
+from gnnpot.data.labels import frame_name, labels_of
+from gnnpot.data.near_duplicates import near_duplicates
+from gnnpot.errors import DataError, DataWarning
+from gnnpot.keys import TRAINABLE
+from gnnpot.report.metrics import label_counts
+from gnnpot.report.tables import coverage_table
+from gnnpot.training.preparation import Dataset
+
+
+def inspect_data(dataset: Dataset, loss: Mapping[str, Any], console: Console) -> None:
+    """Show how many labels every part holds; refuse data without any, and warn of what would spoil the result.
+
+    Raises:
+        DataError: no training frame has a label.
+    """
+    labels = [labels_of(atoms) for atoms in dataset.frames]
+    counts = {
+        part: label_counts([labels[k] for k in indices], [dataset.frames[k].numbers for k in indices])
+        for part, indices in dataset.parts.items()
+    }
+    console.print(coverage_table(counts))
+    console.print(f"split: {dataset.split.reason}", highlight=False, markup=False, soft_wrap=True)
+    _look_at_labels(dataset, labels, loss)
+    for text in consistency_warnings(dataset.frames):
+        warnings.warn(text, DataWarning, stacklevel=2)
+    _warn_of_twins(dataset)
+
+
+def _look_at_labels(dataset: Dataset, labels: list[dict[str, Any]], loss: Mapping[str, Any]) -> None:
+    train = [labels[k] for k in dataset.parts["train"]]
+    found = {name for one in train for name in one if name in TRAINABLE}
+    if not found:
+        raise DataError(
+            f"none of the {len(train)} training frames has an energy, forces or a stress (the first: "
+            f"{frame_name(dataset.frames[dataset.parts['train'][0]])}). Name the labels of the files, as "
+            "data.keys={energy: REF_energy, forces: REF_forces}"
+        )
+    for name in ("energy", "forces"):
+        if name not in found and float(loss[name]["weight"]) > 0.0:
+            warnings.warn(
+                f"no training frame has {name}, so the model does not learn from it. If the files hold it under "
+                f"another name, type data.keys={{{name}: NAME}}; if not, loss.{name}.weight=0 says so",
+                DataWarning,
+                stacklevel=3,
+            )
+    bare = [k for k, one in enumerate(labels) if not one]
+    if bare:
+        warnings.warn(
+            f"{len(bare)} of {len(labels)} frames have no label at all and take no part, the first: "
+            f"{frame_name(dataset.frames[bare[0]])}",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_of_twins(dataset: Dataset) -> None:
+    """Warn where test or validation frames stand in the training part too, or nearly."""
+    train = [dataset.frames[k] for k in dataset.parts["train"]]
+    for part in ("test", "val"):
+        frames = [dataset.frames[k] for k in dataset.parts.get(part, ())]
+        twins = near_duplicates(frames, train)
+        if twins:
+            first = twins[0]
+            warnings.warn(
+                f"{len(twins)} of {len(frames)} {part} frames stand in the training part too, or nearly: their errors "
+                f"look better than they are. The first: {frame_name(frames[first.index])} and "
+                f"{frame_name(train[first.reference])}. Keep such frames together with data.split.kind=grouped "
+                "data.split.group_by=KEY, or take one of each out",
+                DataWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,199 @@
+"""The loss: a weighted sum over the properties that have labels.
+
+    L = Σ_p w_p / n_p Σ_k ρ_p(e_pk / s)
+
+e_pk are the errors of property p (`errors`): energy per atom in eV, force components in eV/Å, and of the stress
+the virial per atom V/N (σ - σ_label) in eV. All are divided by s, the root mean square of the training forces
+(eV/Å, and 1 Å for the energies), so that a loss of 1 means "nothing learned" in any data set. n_p is the number
+of labels in the whole batch, over all processes. Labels that are missing (NaN) take no part.
+
+ρ(x) is x² (mse), |x| (mae), or Huber's over its δ: x²/2δ below δ, |x| - δ/2 above (huber), so that mae and huber
+take the same weights.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from gnnpot.data.graph import AtomicGraph
+from gnnpot.errors import ConfigError, did_you_mean
+from gnnpot.keys import PROPERTIES, TRAINABLE, metric_name
+
+LossKind = Literal["mse", "mae", "huber"]
+LOSS_KINDS = ("mse", "mae", "huber")
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """Weight w_p and form ρ_p of one property's part of the loss."""
+
+    property: str
+    weight: float
+    kind: LossKind
+    delta: float
+    final_weight: float | None = None
+    """Weight at the end of the training, which grows towards it in equal ratios; None: that of the start."""
+
+    def __post_init__(self) -> None:
+        where = f"loss.{self.property}"
+        if self.kind not in LOSS_KINDS:
+            raise ConfigError(f"{where}.kind={self.kind!r} is unknown; {did_you_mean(self.kind, LOSS_KINDS)}")
+        if self.weight < 0.0:
+            raise ConfigError(f"{where}.weight={self.weight} must not be negative")
+        if self.final_weight is not None and not (self.final_weight > 0.0 and self.weight > 0.0):
+            raise ConfigError(f"{where}.final_weight={self.final_weight} goes with a weight, both above 0")
+        if self.kind == "huber" and self.delta <= 0.0:
+            raise ConfigError(f"{where}.delta={self.delta} must be positive")
+
+    def weight_at(self, progress: float) -> float:
+        """Weight at a progress p from 0 to 1: w (w_final / w)^p.
+
+        >>> LossTerm("energy", 1.0, "mse", 0.1, final_weight=100.0).weight_at(0.5)
+        10.0
+        """
+        return self.weight if self.final_weight is None else self.weight * (self.final_weight / self.weight) ** progress
+
+    def of(self, errors: Tensor) -> Tensor:
+        """ρ of every error (already divided by s), same shape.
+
+        >>> LossTerm("forces", 1.0, "huber", delta=1.0).of(torch.tensor([0.5, -3.0]))
+        tensor([0.1250, 2.5000])
+        """
+        if self.kind == "mse":
+            return errors**2
+        if self.kind == "mae":
+            return errors.abs()
+        return torch.nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none", beta=self.delta)
+
+
+def loss_terms(config: Mapping[str, Any], labelled: Iterable[str]) -> tuple[LossTerm, ...]:
+    """Terms of the properties that have a weight and labels.
+
+    Args:
+        config: the configuration ``loss``: {property: {weight, final_weight, kind, delta}}.
+        labelled: properties that the training data and the model both have.
+
+    Raises:
+        ConfigError: no term is left, or a property that cannot be trained.
+    """
+    present = set(labelled)
+    terms = []
+    for name, entry in config.items():
+        if name not in TRAINABLE:
+            raise ConfigError(f"loss.{name} is no property to train; {did_you_mean(name, TRAINABLE)}")
+        final = entry["final_weight"]
+        term = LossTerm(
+            name,
+            float(entry["weight"]),
+            entry["kind"],
+            float(entry["delta"]),
+            None if final is None else float(final),
+        )
+        if term.weight > 0.0 and name in present:
+            terms.append(term)
+    if not terms:
+        raise ConfigError(
+            f"nothing to learn: the labels that model and data share are {sorted(present) or 'none'}, and none of "
+            "them has a weight; set loss.energy.weight, loss.forces.weight or loss.stress.weight"
+        )
+    return tuple(terms)
+
+
+def errors(name: str, predicted: Mapping[str, Tensor], graph: AtomicGraph) -> tuple[Tensor, Tensor]:
+    """Errors of one property, and which of them have a label.
+
+    Returns:
+        errors: energy ``(n_structures,)`` eV/atom, forces ``(n_atoms, 3)`` eV/Å, stress ``(n_structures, 3, 3)``
+            eV/Å³; zero, with zero gradient, where there is no label.
+        known: mask of the same shape.
+    """
+    label, value = getattr(graph, name), predicted[name]
+    known = labelled(name, graph)
+    difference = torch.where(known, value - label, torch.zeros((), dtype=value.dtype, device=value.device))
+    if name == "energy":
+        difference = difference / structure_sizes(graph).to(difference.dtype)
+    return difference, known
+
+
+def labelled(name: str, graph: AtomicGraph) -> Tensor:
+    """Mask of the components of a label that a graph has; no stress counts where it is not fully periodic.
+
+    >>> from ase.build import bulk
+    >>> from gnnpot.data.graph import graph_from_atoms
+    >>> int(labelled("forces", graph_from_atoms(bulk("Si"), 3.0)).sum())
+    0
+    """
+    known = ~torch.isnan(getattr(graph, name))
+    return known & graph.pbc.all(dim=1)[:, None, None] if name == "stress" else known
+
+
+def structure_sizes(graph: AtomicGraph) -> Tensor:
+    """Number of atoms of every structure, ``(n_structures,)``."""
+    return torch.bincount(graph.batch, minlength=graph.n_structures)
+
+
+def loss_sums(terms: Sequence[LossTerm], predicted: Mapping[str, Tensor], graph: AtomicGraph, unit: float) -> Tensor:
+    """Sums over the labels of a graph: Σρ(e/s), Σ|error| and the number of labels, ``(n_terms, 3)``, float64.
+
+    The first column carries the gradient; the second is in the units of `errors`; the stress enters the first as
+    virial per atom. ``unit`` is s, eV/Å.
+    """
+    rows = []
+    for term in terms:
+        error, known = errors(term.property, predicted, graph)
+        scaled = error
+        if term.property == "stress":
+            volumes = torch.linalg.det(graph.cell).abs() / structure_sizes(graph)
+            scaled = error * volumes[:, None, None]
+        rows += [term.of(scaled / unit).sum().double(), error.detach().abs().sum().double(), known.sum().double()]
+    return torch.stack(rows).reshape(len(terms), 3)
+
+
+def total_loss(terms: Sequence[LossTerm], sums: Tensor, counts: Tensor, progress: float = 1.0) -> Tensor:
+    """L = Σ_p w_p Σρ / n_p from the sums ``(n_terms, 3)`` and label counts n_p ``(n_terms,)`` (0 counts as 1).
+
+    The weights are those at a progress of the training; losses that are compared with each other take the final ones.
+    """
+    weights = torch.tensor([term.weight_at(progress) for term in terms], dtype=sums.dtype, device=sums.device)
+    return (weights * sums[:, 0] / counts.clamp(min=1.0)).sum()
+
+
+def mean_errors(terms: Sequence[LossTerm], sums: Tensor) -> dict[str, float]:
+    """Mean absolute error of every property with labels, in the units of reports, named as in ``metrics.json``.
+
+    >>> term = LossTerm("forces", 1.0, "mae", 0.1)
+    >>> mean_errors([term], torch.tensor([[0.0, 0.5, 10.0]]))
+    {'forces_mae_mev_per_ang': 50.0}
+    """
+    found = {}
+    for term, (_, absolute, count) in zip(terms, sums.tolist(), strict=True):
+        if count:
+            factor = PROPERTIES[term.property].report_factor
+            found[metric_name(term.property, "mae")] = factor * absolute / count
+    return found
+
+
+@dataclass
+class LabelStatistics:
+    """Numbers of labels, and the size of the forces, of a set of graphs."""
+
+    counts: dict[str, int]
+    force_square_sum: float = 0.0
+
+    @classmethod
+    def of(cls, graphs: Iterable[AtomicGraph]) -> "LabelStatistics":
+        """Count in one pass."""
+        found = cls(dict.fromkeys(TRAINABLE, 0))
+        for graph in graphs:
+            for name in TRAINABLE:
+                found.counts[name] += int(labelled(name, graph).sum())
+            found.force_square_sum += float((graph.forces.double().nan_to_num() ** 2).sum())
+        return found
+
+    @property
+    def unit(self) -> float:
+        """Root mean square s of the labelled forces, eV/Å; 1 where no forces are known or all are zero."""
+        return (self.force_square_sum / self.counts["forces"]) ** 0.5 if self.force_square_sum > 0.0 else 1.0

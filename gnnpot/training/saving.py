@@ -1,0 +1,105 @@
+"""``last.ckpt``: what a training resumes from, replaced as a whole at the end of epochs and at Ctrl-C."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from gnnpot.errors import TrainingError
+from gnnpot.report.files import replacing
+from gnnpot.training.course import Course
+
+SAVING_SHARE = 0.02
+"""Largest share of the time that is spent on saving: an epoch's end is skipped until the last save has paid off."""
+
+
+class StopAfterInterruptError(Exception):
+    """Raised inside the trainer at the end of a batch after Ctrl-C, once the training is saved."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training that was stopped by Ctrl-C and can be resumed; the message says how."""
+
+
+@contextmanager
+def listening_for_interrupts(course: Course) -> Iterator[None]:
+    """Turn the first Ctrl-C into a wish to stop at the end of the batch; the second acts as ever."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(signum: int, frame: Any) -> None:
+        course.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Saving(lightning.Callback):
+    """Save the state of the training; must be the last callback, so that it saves what the others have done.
+
+    Args:
+        path: the checkpoint.
+        course: tells of Ctrl-C.
+        keep_best: writes the best model so far, for a person who wants to look at it before the end.
+    """
+
+    def __init__(self, path: Path, course: Course, keep_best: Callable[[], None]) -> None:
+        self.path = path
+        self.course = course
+        self._keep_best = keep_best
+        self._next_save = 0.0
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save unless the last save is too recent to have paid off."""
+        is_due = time.monotonic() >= self._next_save or trainer.should_stop
+        if trainer.strategy.broadcast(is_due):
+            self.save(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """After Ctrl-C: save and leave."""
+        if self.course.interrupted:
+            self.save(trainer)
+            raise StopAfterInterruptError
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """Replace the checkpoint by the present state; if that fails, the old one stays.
+
+        All processes take part; the first one writes.
+
+        Raises:
+            TrainingError: the disk is full or the folder cannot be written to.
+        """
+        started = time.monotonic()
+        try:
+            if not trainer.is_global_zero:
+                trainer.save_checkpoint(self.path)
+                return
+            with replacing(self.path) as temporary:
+                trainer.save_checkpoint(temporary)
+            self._keep_best()
+        except OSError as error:
+            kept = "; the one before it is intact" if self.path.is_file() else ""
+            raise TrainingError(
+                f"{self.path} could not be written: {error}{kept}. Make room and go on with "
+                f"`gnnpot fit resume={self.path.parent}`"
+            ) from error
+        now = time.monotonic()
+        self._next_save = now + (now - started) / SAVING_SHARE

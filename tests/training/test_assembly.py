@@ -1,0 +1,70 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gnnpot.config import compose
+from gnnpot.training.assembly import budget_of, validation_interval
+from gnnpot.training.datamodule import EVALUATION_EDGES, evaluation_batches
+from gnnpot.training.preparation import bundled_path
+from gnnpot.training.resume import completed, merged
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], (None, 150.0)),
+        (["data.path=mine.xyz"], (None, 900.0)),
+        (["trainer.max_epochs=7"], (7, None)),
+        (["trainer.max_time=00:01:00:00", "trainer.max_epochs=7"], (7, 3600.0)),
+        (["experiment=quick"], (None, 60.0)),
+    ],
+)
+def test_budgets(overrides: list[str], expected: tuple[int | None, float | None]) -> None:
+    budget = budget_of(compose("fit", overrides))
+    assert (budget.max_epochs, budget.max_seconds) == expected
+
+
+def test_validation_takes_a_tenth_of_the_time_at_most() -> None:
+    n_edges = np.full(1000, 100)
+    assert validation_interval(n_edges, np.arange(900), np.arange(900, 1000), 200) == 1
+    assert validation_interval(n_edges, np.arange(100), np.arange(100, 1000), 100) == 32
+    assert validation_interval(n_edges, np.arange(900), np.arange(900, 1000), 2) == 10
+    assert validation_interval(np.zeros(3, dtype=int), np.arange(2), np.arange(2, 3), 50) == 1
+
+
+def test_evaluation_batches_hold_all_and_are_bounded() -> None:
+    n_edges = np.array([10, 2 * EVALUATION_EDGES, 0, EVALUATION_EDGES, 5])
+    batches = evaluation_batches(n_edges, np.arange(5))
+    assert np.concatenate(batches).tolist() == [0, 1, 2, 3, 4]
+    assert [b.tolist() for b in batches] == [[0], [1], [2, 3], [4]] or all(
+        len(b) == 1 or n_edges[b].sum() <= EVALUATION_EDGES for b in batches
+    )
+    assert evaluation_batches(n_edges, np.zeros(0, dtype=np.int64)) == []
+
+
+def test_bundled_data_give_way_to_a_file_of_that_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = bundled_path("MgO")
+    assert path is not None
+    assert path.is_file()
+    assert bundled_path("mine.xyz") is None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "MgO").write_text("mine")
+    assert bundled_path("MgO") is None
+
+
+def test_partial_configurations_are_completed() -> None:
+    config = completed({"model": "schnet", "loss": "mse", "trainer": {"max_epochs": 2}})
+    assert config["model"]["_target_"].endswith("SchNet")
+    assert config["loss"]["energy"]["kind"] == "mse"
+    assert config["trainer"]["max_epochs"] == 2
+    assert config["seed"] == 0
+
+
+def test_another_class_drops_the_arguments_of_the_old_one_but_not_groups() -> None:
+    base = {"_target_": "a.A", "lr": 1.0, "fused": True, "schedule": {"kind": "cosine"}}
+    assert merged(base, {"_target_": "b.B", "lr": 2.0}) == {
+        "_target_": "b.B",
+        "lr": 2.0,
+        "schedule": {"kind": "cosine"},
+    }

@@ -1,0 +1,72 @@
+import io
+
+import ase
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from rich.console import Console
+
+from gnnpot.data.splits import Split, split_files
+from gnnpot.errors import DataError, DataWarning
+from gnnpot.training.inspection import inspect_data
+from gnnpot.training.preparation import Dataset
+
+from .conftest import copper
+
+LOSS = {name: {"weight": 1.0} for name in ("energy", "forces", "stress")}
+
+
+def dataset(train: list[ase.Atoms], test: list[ase.Atoms]) -> Dataset:
+    drawn = split_files(train, None, test, fractions=(0.8, 0.2, 0.0), kind="random")
+    frames = [*train, *test]
+    split = Split(np.arange(len(train)), drawn.val[:0], drawn.test, "file", None, 0, drawn.data_sha256, drawn.reason)
+    return Dataset(frames, split, "copper", "unknown")
+
+
+def without(frames: list[ase.Atoms], *names: str) -> list[ase.Atoms]:
+    for atoms in frames:
+        results = {name: value for name, value in atoms.calc.results.items() if name not in names}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return frames
+
+
+def test_the_table_counts_labels_by_part() -> None:
+    text = io.StringIO()
+    inspect_data(dataset(copper(8), copper(3, seed=1)), LOSS, Console(file=text, width=100))
+    lines = [line.split() for line in text.getvalue().splitlines()]
+    assert ["training", "8", "23", "8", "69", "8"] in lines
+    assert ["test", "3", "9", "3", "27", "3"] in lines
+
+
+def test_good_data_give_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    inspect_data(dataset(copper(12), copper(3, seed=1)), LOSS, Console(quiet=True))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("name", ["energy", "forces"])
+def test_an_absent_label_is_said_with_what_to_type(name: str) -> None:
+    with pytest.warns(DataWarning, match=rf"no training frame has {name}.*data\.keys.*loss\.{name}\.weight=0"):
+        inspect_data(dataset(without(copper(8), name), copper(3, seed=1)), LOSS, Console(quiet=True))
+
+
+def test_a_label_that_is_not_wanted_may_be_absent(recwarn: pytest.WarningsRecorder) -> None:
+    loss = {**LOSS, "forces": {"weight": 0.0}}
+    inspect_data(dataset(without(copper(8), "forces"), copper(3, seed=1)), loss, Console(quiet=True))
+    assert not recwarn.list
+
+
+def test_no_labels_are_refused() -> None:
+    with pytest.raises(DataError, match="none of the 8 training frames"):
+        inspect_data(dataset(without(copper(8), "energy", "forces", "stress"), []), LOSS, Console(quiet=True))
+
+
+def test_bare_frames_are_counted() -> None:
+    with pytest.warns(DataWarning, match="1 of 9 frames have no label"):
+        inspect_data(dataset([*copper(8), bulk("Cu", a=3.9)], []), LOSS, Console(quiet=True))
+
+
+def test_frames_on_both_sides_are_named() -> None:
+    frames = copper(8)
+    with pytest.warns(DataWarning, match="1 of 1 test frames stand in the training part too"):
+        inspect_data(dataset(frames, copper(5)[4:]), LOSS, Console(quiet=True))
