@@ -31,6 +31,8 @@ class Potential(nn.Module):
     """Radius of the neighborhoods, Å."""
     elements: tuple[int, ...]
     """Atomic numbers that the model knows, ascending."""
+    learning_rate: float = 0.005
+    """Peak of Adam's learning rate that suits the model, where a configuration names none."""
 
     def __init__(self, elements: Sequence[int | str] | None, cutoff: float) -> None:
         super().__init__()

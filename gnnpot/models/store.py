@@ -57,9 +57,7 @@ def save(potential: Potential, folder: str | Path, card: dict[str, Any] | None =
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
-        raise CheckpointError(
-            f"{folder}: the checkpoint could not be written ({error}); nothing was lost"
-        ) from error
+        raise CheckpointError(f"{folder}: the checkpoint could not be written ({error}); nothing was lost") from error
     return folder
 
 
@@ -191,9 +189,7 @@ def _read_weights(file: Path, sha256: str | None) -> dict[str, torch.Tensor]:
         content = file.read_bytes()
         weights = deserialize(content)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{file}: not readable as safetensors ({error}); copy the checkpoint again"
-        ) from None
+        raise CheckpointError(f"{file}: not readable as safetensors ({error}); copy the checkpoint again") from None
     found = hashlib.sha256(content).hexdigest()
     if sha256 != found:
         raise CheckpointError(

@@ -101,7 +101,7 @@ def train(
         terms,
         unit,
         None if clip is None else float(clip),
-        partial(_optimizer, config["optimizer"]),
+        partial(_optimizer, config["optimizer"], potential.learning_rate),
         partial(names_of, dataset.frames),
     )
     val = dataset.parts.get("val", np.zeros(0, dtype=np.int64))
@@ -152,8 +152,12 @@ def _objective(
     return loss_terms(config["loss"], available), statistics.unit
 
 
-def _optimizer(config: dict[str, Any], parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+def _optimizer(
+    config: dict[str, Any], learning_rate: float, parameters: list[torch.nn.Parameter]
+) -> torch.optim.Optimizer:
     arguments = {key: value for key, value in config.items() if key != "schedule"}
+    if arguments.get("lr") is None:
+        arguments["lr"] = learning_rate
     optimizer: torch.optim.Optimizer = build(arguments, OPTIMIZERS, params=parameters)
     return optimizer
 

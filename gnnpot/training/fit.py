@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from ase.data import chemical_symbols
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
@@ -28,6 +29,7 @@ from gnnpot.report.metrics import part_metrics
 from gnnpot.report.parity import save_parity
 from gnnpot.report.tables import config_type_table, element_table, metrics_table, summary_line
 from gnnpot.training.assembly import OPTIMIZERS, Trained, budget_of, train
+from gnnpot.training.batches import batch_size_of
 from gnnpot.training.evaluation import parity_of
 from gnnpot.training.inspection import inspect_data
 from gnnpot.training.losses import loss_terms
@@ -44,6 +46,7 @@ from gnnpot.training.provenance import peak_memory_mb, provenance
 from gnnpot.training.resume import CONFIG_FILE, checkpoint_of, completed, resumed_config, save_config
 from gnnpot.training.saving import TrainingInterrupted
 from gnnpot.training.schedule import schedule_of
+from gnnpot.training.threads import limited_threads, worthwhile_threads
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,16 @@ def fit(config: Mapping[str, Any]) -> FitResult:
         dataset.split.save(run_dir / SPLIT_FILE)
     console.print(_plan(settings, potential, run_dir, checkpoint), highlight=False)
     quiet = Console(quiet=True)
-    try:
-        trained = train(
-            settings, dataset, store, potential, run_dir, checkpoint,
-            console if settings["trainer"]["progress"] else quiet,
-        )  # fmt: skip
-    except TrainingInterrupted as interruption:
-        console.print(str(interruption), highlight=False, markup=False)
-        raise
-    if not trained.is_main_process:
-        return FitResult(run_dir, run_dir / "model", {})
-    metrics = _finish(settings, dataset, store, potential, run_dir, trained, started)
+    with limited_threads(_threads(settings, dataset, store)):
+        try:
+            shown = console if settings["trainer"]["progress"] else quiet
+            trained = train(settings, dataset, store, potential, run_dir, checkpoint, shown)
+        except TrainingInterrupted as interruption:
+            console.print(str(interruption), highlight=False, markup=False)
+            raise
+        if not trained.is_main_process:
+            return FitResult(run_dir, run_dir / "model", {})
+        metrics = _finish(settings, dataset, store, potential, run_dir, trained, started)
     _print_result(console, metrics, run_dir)
     return FitResult(run_dir, run_dir / "model", metrics)
 
@@ -133,6 +135,18 @@ def _new_run_dir(settings: dict[str, Any]) -> Path:
             run_dir.mkdir(parents=True)
             break
     return run_dir
+
+
+def _threads(settings: dict[str, Any], dataset: Dataset, store: GraphStore) -> int:
+    """Threads as asked for, or as a batch is worth."""
+    asked = settings["trainer"]["threads"]
+    if asked is not None:
+        if int(asked) < 1:
+            raise ConfigError(f"trainer.threads={asked} must be at least 1, or null to choose by the size of a batch")
+        return int(asked)
+    train = dataset.parts["train"]
+    n_structures = batch_size_of(settings["batch_size"], store.n_atoms[train])
+    return worthwhile_threads(float(store.n_edges[train].mean()) * n_structures, torch.get_num_threads())
 
 
 def _check_values(settings: dict[str, Any]) -> None:

@@ -43,18 +43,22 @@ class LossTerm:
             raise ConfigError(f"{where}.kind={self.kind!r} is unknown; {did_you_mean(self.kind, LOSS_KINDS)}")
         if self.weight < 0.0:
             raise ConfigError(f"{where}.weight={self.weight} must not be negative")
-        if self.final_weight is not None and not (self.final_weight > 0.0 and self.weight > 0.0):
-            raise ConfigError(f"{where}.final_weight={self.final_weight} goes with a weight, both above 0")
+        if self.final_weight is not None and self.final_weight <= 0.0:
+            raise ConfigError(
+                f"{where}.final_weight={self.final_weight} must be above 0; {where}.weight=0 leaves it out"
+            )
         if self.kind == "huber" and self.delta <= 0.0:
             raise ConfigError(f"{where}.delta={self.delta} must be positive")
 
     def weight_at(self, progress: float) -> float:
-        """Weight at a progress p from 0 to 1: w (w_final / w)^p.
+        """Weight at a progress p from 0 to 1: w (w_final / w)^p; 0 stays 0.
 
         >>> LossTerm("energy", 1.0, "mse", 0.1, final_weight=100.0).weight_at(0.5)
         10.0
         """
-        return self.weight if self.final_weight is None else self.weight * (self.final_weight / self.weight) ** progress
+        if self.final_weight is None or self.weight == 0.0:
+            return self.weight
+        return self.weight * (self.final_weight / self.weight) ** progress
 
     def of(self, errors: Tensor) -> Tensor:
         """ρ of every error (already divided by s), same shape.

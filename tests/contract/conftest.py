@@ -17,7 +17,7 @@ from gnnpot.models.potential import Potential, derive
 
 MODEL_NAMES = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 ELEMENTS = [3, 8]
-SMALL = {"n_features": 8, "n_edge_features": 6, "n_radial": 6, "n_interactions": 2, "hidden": [6, 6]}
+SMALL = {"n_features": 8, "n_edge_features": 16, "n_radial": 6, "n_interactions": 2, "hidden": [6, 6]}
 """Sizes for quick tests: whichever of them a model has."""
 
 

@@ -109,7 +109,7 @@ def test_nothing_to_learn_is_refused() -> None:
     [
         ({"kind": "hubert"}, "did you mean 'huber'"),
         ({"weight": -1.0}, "must not be negative"),
-        ({"final_weight": 0.0}, "both above 0"),
+        ({"final_weight": 0.0}, "must be above 0"),
         ({"kind": "huber", "delta": 0.0}, "must be positive"),
     ],
 )

@@ -1,0 +1,102 @@
+"""GNNFF: forces straight from a graph network (Park et al., npj Comput. Mater. 7, 73 (2021))."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, sum_over_neighbors, sum_per_structure
+from gnnpot.models.potential import Potential
+from gnnpot.nn.gnnff_layers import GNNFFLayers, pair_fields
+from gnnpot.nn.layers import ElementTable, mlp
+from gnnpot.nn.scaling import ForceScale
+
+
+class GNNFF(Potential):
+    """Direct-force GNNFF: fast, without an energy, so that its forces need not be the gradient of one.
+
+    F_i = s Σ_j f_c(r_ij) n_ij u_ij,  n_ij = MLP(e_ij^L),  u_ij = (r_i - r_j)/r_ij,
+
+    with all neighbors and periodic images, an envelope f_c on every neighbor's term and no batch normalization.
+    Equations of the updates: `gnnpot.nn.gnnff_layers`.
+
+    Args:
+        elements: symbols or atomic numbers; null in a configuration: those of the training data.
+        cutoff: radius of the neighborhoods, Å.
+        n_features: width of the node features.
+        n_edge_features: width of the edge features, and number of Gaussians of the distance.
+        n_interactions: number of node and edge updates.
+        triplet_cutoff: radius around j of the atoms k in a triplet i, j, k, Å; at most the cutoff is used.
+        envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``; null: none, as published, and
+            then forces jump when a neighbor crosses the cutoff.
+        symmetrize: n_ij and n_ji replaced by their mean, so that pairs of forces are opposite and Σ_i F_i = 0.
+        remove_net_force: subtract the mean force of each structure.
+
+    >>> from ase.build import bulk
+    >>> from gnnpot.data.graph import graph_from_atoms
+    >>> graph = graph_from_atoms(bulk("Si"), cutoff=4.0, dtype=torch.float32)
+    >>> GNNFF(["Si"], cutoff=4.0)(graph)["forces"].shape
+    torch.Size([2, 3])
+    """
+
+    outputs = frozenset({"forces"})
+    learning_rate = 0.0015
+
+    def __init__(
+        self,
+        elements: Sequence[int | str] | None = None,
+        cutoff: float = 5.0,
+        n_features: int = 64,
+        n_edge_features: int = 32,
+        n_interactions: int = 3,
+        triplet_cutoff: float = 4.0,
+        envelope: str | None = "polynomial",
+        symmetrize: bool = False,
+        remove_net_force: bool = False,
+    ) -> None:
+        super().__init__(elements, cutoff)
+        self.n_features = n_features
+        self.n_edge_features = n_edge_features
+        self.n_interactions = n_interactions
+        self.triplet_cutoff = triplet_cutoff
+        self.envelope = envelope
+        self.symmetrize = symmetrize
+        self.remove_net_force = remove_net_force
+        self.element_table = ElementTable(self.elements)
+        self.force_scale = ForceScale()
+        sizes = (len(self.elements), n_features, n_edge_features, n_interactions)
+        self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope)
+        self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
+
+    def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        """The undirected pairs, from which the kernels walk over the triplets."""
+        return pair_fields(graph)
+
+    def features(self, graph: AtomicGraph) -> Tensor:
+        """h_i^L, ``(n_atoms, n_features)``."""
+        return self.layers(self._types(graph), graph, edge_vectors(graph).norm(dim=1)).nodes
+
+    def forward(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        """Forces ``(n_atoms, 3)``, eV/Å."""
+        vectors = edge_vectors(graph)
+        distances = vectors.norm(dim=1)
+        outputs = self.layers(self._types(graph), graph, distances)
+        strengths = self.readout(outputs.edges)[:, 0]
+        if self.symmetrize:
+            strengths = 0.5 * (strengths + gather(strengths, outputs.around.pairs.reverse))
+        weights = strengths * outputs.around.envelope / distances
+        forces = sum_over_neighbors(-weights[:, None] * vectors, graph)
+        if self.remove_net_force:
+            forces = forces - self._mean_force(forces, graph)
+        return {"forces": self.force_scale(forces)}
+
+    def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
+        """Set the scales of forces and sums from training graphs."""
+        self.force_scale.learn_from(self.layers.counting(graphs))
+
+    def _types(self, graph: AtomicGraph) -> Tensor:
+        return self.element_table(graph.atomic_numbers)
+
+    def _mean_force(self, forces: Tensor, graph: AtomicGraph) -> Tensor:
+        counts = sum_per_structure(torch.ones_like(forces[:, :1]), graph)
+        return gather(sum_per_structure(forces, graph) / counts, graph.batch)

@@ -1,0 +1,78 @@
+"""GNNFF with an energy: forces are its derivatives, so that they conserve it."""
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, sum_over_neighbors
+from gnnpot.models.potential import EnergyPotential
+from gnnpot.nn.gnnff_layers import GNNFFLayers, LayerOutputs, pair_fields
+from gnnpot.nn.layers import mlp
+
+
+class GNNFFConservative(EnergyPotential):
+    """Node and edge updates of GNNFF (Park et al., npj Comput. Mater. 7, 73 (2021)), read out as pair energies.
+
+    E = Σ_i E0(Z_i) + s/2 Σ_(i,j) f_c(r_ij) ε_ij,  ε_ij = MLP(e_ij^L) over directed edges; half of each pair's energy
+    belongs to each of its atoms. Equations of the updates: `gnnpot.nn.gnnff_layers`.
+
+    Args:
+        elements: symbols or atomic numbers; null in a configuration: those of the training data.
+        cutoff: radius of the neighborhoods, Å.
+        n_features: width of the node features.
+        n_edge_features: width of the edge features, and number of Gaussians of the distance.
+        n_interactions: number of node and edge updates.
+        triplet_cutoff: radius around j of the atoms k in a triplet i, j, k, Å; at most the cutoff is used.
+        envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``; null: none, and then energies
+            and forces jump when a neighbor crosses the cutoff.
+
+    >>> import torch
+    >>> from ase.build import bulk
+    >>> from gnnpot.data.graph import graph_from_atoms
+    >>> graph = graph_from_atoms(bulk("Si"), cutoff=4.0, dtype=torch.float32)
+    >>> GNNFFConservative(["Si"], cutoff=4.0)(graph)["energies"].shape
+    torch.Size([2])
+    """
+
+    learning_rate = 0.001
+
+    def __init__(
+        self,
+        elements: Sequence[int | str] | None = None,
+        cutoff: float = 5.0,
+        n_features: int = 64,
+        n_edge_features: int = 32,
+        n_interactions: int = 3,
+        triplet_cutoff: float = 4.0,
+        envelope: str | None = "polynomial",
+    ) -> None:
+        super().__init__(elements, cutoff)
+        self.n_features = n_features
+        self.n_edge_features = n_edge_features
+        self.n_interactions = n_interactions
+        self.triplet_cutoff = triplet_cutoff
+        self.envelope = envelope
+        sizes = (len(self.elements), n_features, n_edge_features, n_interactions)
+        self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope)
+        self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
+
+    def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        """The undirected pairs, from which the kernels walk over the triplets."""
+        return pair_fields(graph)
+
+    def features(self, graph: AtomicGraph) -> Tensor:
+        """h_i^L, ``(n_atoms, n_features)``."""
+        return self._layer_outputs(graph).nodes
+
+    def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
+        """¼ Σ_j f_c(r_ij) (ε_ij + ε_ji), ``(n_atoms,)``."""
+        outputs = self._layer_outputs(graph)
+        energies = self.readout(outputs.edges)[:, 0] * outputs.around.envelope
+        return sum_over_neighbors(0.25 * (energies + gather(energies, outputs.around.pairs.reverse)), graph)
+
+    def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
+        """Fit reference energies and scales on training graphs."""
+        super().learn_from(self.layers.counting(graphs))
+
+    def _layer_outputs(self, graph: AtomicGraph) -> LayerOutputs:
+        return self.layers(self.types(graph), graph, edge_vectors(graph).norm(dim=1))

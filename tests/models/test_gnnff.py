@@ -1,0 +1,222 @@
+"""GNNFF's layers against loops over atoms and against PyTorch Geometric's blocks; what sets both models apart."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from torch import nn
+
+from gnnpot.data.graph import AtomicGraph, edge_vectors, graph_from_atoms
+from gnnpot.data.triplets import edge_chains, reverse_edges
+from gnnpot.errors import ConfigError, PropertyNotAvailableError
+from gnnpot.models.gnnff import GNNFF
+from gnnpot.models.gnnff_conservative import GNNFFConservative
+from gnnpot.models.potential import derive
+from gnnpot.nn.gnnff_layers import GNNFFLayers
+
+CUTOFF = 4.0
+
+
+def small_cell() -> AtomicGraph:
+    """Two atoms in a cell much smaller than the cutoff: most neighbors are images."""
+    atoms = bulk("GaN", "zincblende", a=4.2)
+    atoms.rattle(0.1, seed=1)
+    return graph_from_atoms(atoms, CUTOFF)
+
+
+def water() -> AtomicGraph:
+    return graph_from_atoms(molecule("H2O"), CUTOFF)
+
+
+def layers(n_elements: int = 2, triplet_cutoff: float = 3.2, envelope: str | None = "polynomial") -> GNNFFLayers:
+    torch.manual_seed(0)
+    made = GNNFFLayers(n_elements, 5, 4, 2, CUTOFF, triplet_cutoff, envelope).double()
+    made.message_scale.fill_(0.4)
+    made.triplet_scale.fill_(0.7)
+    return made
+
+
+def concatenated(linear: nn.Linear, *parts: torch.Tensor) -> torch.Tensor:
+    a, b = linear(torch.cat(parts)).chunk(2)
+    return torch.sigmoid(a) * torch.tanh(b)
+
+
+def naive(model: GNNFFLayers, types: torch.Tensor, graph: AtomicGraph) -> tuple[torch.Tensor, torch.Tensor]:
+    """The paper's equations, one neighbor and one triplet after the other, on concatenated features."""
+    r = edge_vectors(graph).norm(dim=1)
+    i, j = graph.edge_index.tolist()
+    shifts = graph.edge_shifts
+    near, close = model.envelope(r), model.triplet_envelope(r)
+    h, e = list(model.embedding(types)), list(model.radial_basis(r))
+    for node_update, edge_update in zip(model.node_updates, model.edge_updates, strict=True):
+        new = []
+        for atom in range(graph.n_atoms):
+            own = [k for k in range(graph.n_edges) if i[k] == atom]
+            terms = [near[k] * concatenated(node_update.linear, h[atom], e[k]) for k in own]
+            new.append(torch.tanh(h[atom] + 0.4 * sum(terms)))
+        h = new
+        new = []
+        for k in range(graph.n_edges):
+            total = torch.zeros_like(e[k])
+            for m in range(graph.n_edges):
+                is_reverse = j[m] == i[k] and torch.equal(shifts[m], -shifts[k])
+                if i[m] == j[k] and not is_reverse and r[m] < model.triplet_envelope.cutoff:
+                    parts = (h[i[k]], h[j[k]], h[j[m]], e[k], e[m])
+                    total = total + close[m] * concatenated(edge_update.triplet_linear, *parts)
+            pair = concatenated(edge_update.pair_linear, h[i[k]] * h[j[k]])
+            new.append(torch.tanh(e[k] + pair + 0.7 * total))
+        e = new
+    return torch.stack(h), torch.stack(e)
+
+
+@pytest.mark.parametrize("envelope", ["polynomial", "cosine", None])
+@pytest.mark.parametrize("graph", [small_cell(), water()], ids=["crystal", "molecule"])
+def test_equations_against_loops(graph, envelope):
+    model = layers(envelope=envelope)
+    types = (graph.atomic_numbers == graph.atomic_numbers[0]).long()
+    with torch.no_grad():
+        found = model(types, graph, edge_vectors(graph).norm(dim=1))
+        nodes, edges = naive(model, types, graph)
+    torch.testing.assert_close(found.nodes, nodes, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.edges, edges, rtol=1e-12, atol=1e-12)
+
+
+def test_triplets_are_the_chains_of_edges():
+    graph = small_cell()
+    around = layers(envelope=None).surroundings(graph, edge_vectors(graph).norm(dim=1))
+    first, second = around.triplets.pairs()
+    chains = edge_chains(graph, torch.ones(graph.n_edges, dtype=torch.bool))
+    chains = chains[around.triplets.keep[chains[:, 1]]]
+    assert sorted(zip(first.tolist(), second.tolist(), strict=True)) == sorted(map(tuple, chains.tolist()))
+    assert torch.equal(around.pairs.reverse, reverse_edges(graph))
+    assert len(first) > 0
+
+
+def test_layers_against_those_of_pytorch_geometric():
+    oracle = pytest.importorskip("torch_geometric.nn.models.gnnff", exc_type=ImportError)
+    graph = small_cell()
+    model = layers(triplet_cutoff=CUTOFF, envelope=None)
+    model.message_scale.fill_(1.0)
+    model.triplet_scale.fill_(1.0)
+    types = (graph.atomic_numbers == 31).long()
+    distances = edge_vectors(graph).norm(dim=1)
+    i, j = graph.edge_index
+    ij, jk = edge_chains(graph, torch.ones(graph.n_edges, dtype=torch.bool)).t()
+    with torch.no_grad():
+        nodes, edges = model.embedding(types), model.radial_basis(distances)
+        torch.testing.assert_close(oracle.GaussianFilter(0.0, CUTOFF, 4).double()(distances), edges, rtol=0, atol=1e-6)
+        for node_update, edge_update in zip(model.node_updates, model.edge_updates, strict=True):
+            node_block, edge_block = oracle.NodeBlock(5, 4).double(), oracle.EdgeBlock(5, 4).double()
+            for block in (node_block, edge_block):
+                for name, module in block.named_children():
+                    if isinstance(module, nn.BatchNorm1d):
+                        setattr(block, name, nn.Identity())
+            node_block.lin_c1.load_state_dict(node_update.linear.state_dict())
+            edge_block.lin_c2.load_state_dict(edge_update.pair_linear.state_dict())
+            edge_block.lin_c3.load_state_dict(edge_update.triplet_linear.state_dict())
+            nodes = node_block(nodes, edges, i)
+            edges = edge_block(nodes, edges, i, j, i[ij], j[ij], j[jk], ij, jk)
+        found = model(types, graph, distances)
+    torch.testing.assert_close(found.nodes, nodes, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(found.edges, edges, rtol=1e-11, atol=1e-12)
+
+
+def test_direct_forces_by_hand():
+    torch.manual_seed(0)
+    model = GNNFF(["H", "O"], CUTOFF, 5, 4, 2).double()
+    model.force_scale.scale.fill_(2.0)
+    graph = water()
+    vectors = edge_vectors(graph)
+    r = vectors.norm(dim=1)
+    with torch.no_grad():
+        _, edges = outputs_of(model.layers, (graph.atomic_numbers == 8).long(), graph)
+        strengths = model.readout(edges)[:, 0] * model.layers.envelope(r)
+        expected = torch.zeros(3, 3, dtype=torch.float64)
+        for k, center in enumerate(graph.centers.tolist()):
+            expected[center] -= 2.0 * strengths[k] * vectors[k] / r[k]
+        torch.testing.assert_close(model(graph)["forces"], expected, rtol=1e-10, atol=1e-12)
+
+
+def outputs_of(model: GNNFFLayers, types: torch.Tensor, graph: AtomicGraph) -> tuple[torch.Tensor, torch.Tensor]:
+    outputs = model(types, graph, edge_vectors(graph).norm(dim=1))
+    return outputs.nodes, outputs.edges
+
+
+def test_conservative_energy_is_half_the_sum_over_edges():
+    torch.manual_seed(0)
+    model = GNNFFConservative(["Ga", "N"], CUTOFF, 5, 4, 2).double()
+    graph = small_cell()
+    r = edge_vectors(graph).norm(dim=1)
+    with torch.no_grad():
+        _, edges = outputs_of(model.layers, model.types(graph), graph)
+        expected = 0.5 * (model.layers.envelope(r) * model.readout(edges)[:, 0]).sum()
+        torch.testing.assert_close(model.atomic_outputs(graph).sum(), expected)
+    assert "stress" in derive(model, graph, ["stress"])
+
+
+@pytest.mark.parametrize("option", ["symmetrize", "remove_net_force"])
+def test_net_force(option):
+    graph = small_cell()
+    torch.manual_seed(0)
+    free = GNNFF(["Ga", "N"], CUTOFF, 5, 4, 2).double()
+    bound = GNNFF(**{**free.arguments(), option: True}).double()
+    bound.load_state_dict(free.state_dict())
+    with torch.no_grad():
+        assert free(graph)["forces"].sum(0).abs().max() > 1e-4
+        torch.testing.assert_close(bound(graph)["forces"].sum(0), torch.zeros(3, dtype=torch.float64))
+
+
+def test_direct_model_has_no_stress():
+    with pytest.raises(PropertyNotAvailableError, match="gnnff_conservative"):
+        derive(GNNFF(["Ga", "N"], CUTOFF), small_cell(), ["stress"])
+
+
+@pytest.mark.parametrize("model_class", [GNNFF, GNNFFConservative])
+def test_scales_are_learned(model_class):
+    graph = small_cell()
+    model = model_class(["Ga", "N"], CUTOFF, 5, 4, 1)
+    labelled = graph.replace(forces=torch.ones_like(graph.forces), energy=torch.ones(1, dtype=torch.float64))
+    isolated = graph_from_atoms(Atoms("Ga"), CUTOFF).replace(energy=torch.zeros(1, dtype=torch.float64))
+    model.learn_from(iter([labelled, isolated]))
+    mean = model.layers.envelope(edge_vectors(graph).norm(dim=1)).sum() / 3
+    assert float(model.layers.message_scale) == pytest.approx(float(mean) ** -0.5)
+    alone = model_class(["Ga", "N"], CUTOFF, 5, 4, 1)
+    alone.learn_from([isolated])
+    assert float(alone.layers.triplet_scale) == 1.0
+
+
+def test_without_envelope_a_neighbor_at_the_cutoff_makes_a_jump():
+    torch.manual_seed(0)
+    model = GNNFF(["H"], CUTOFF, 5, 4, 1, envelope=None).double()
+    pairs = [Atoms("H2", positions=[[0, 0, 0], [0, 0, CUTOFF + side]]) for side in (-1e-6, 1e-6)]
+    below, above = (model(graph_from_atoms(pair, CUTOFF + 1.0))["forces"] for pair in pairs)
+    assert below.abs().max() > 1e-3
+    assert torch.equal(above, torch.zeros_like(above))
+
+
+def test_edges_beyond_the_cutoff_change_nothing():
+    """As a neighbor list with a skin has them."""
+    torch.manual_seed(0)
+    model = GNNFFConservative(["Ga", "N"], CUTOFF, 5, 4, 2).double()
+    atoms = bulk("GaN", "zincblende", a=4.2)
+    atoms.rattle(0.1, seed=1)
+    found, expected = (derive(model, graph_from_atoms(atoms, c), ["energy", "forces"]) for c in (5.0, CUTOFF))
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-11)
+
+
+def test_unknown_envelope_is_refused():
+    with pytest.raises(ConfigError, match="polynomial"):
+        GNNFF(["H"], envelope="polynomal")
+
+
+def test_third_neighbor_acts_through_a_triplet():
+    """k feels i through j: the force changes when only r_jk does and i does not see k."""
+    torch.manual_seed(0)
+    model = GNNFF(["H"], 2.0, 16, 16, 1, triplet_cutoff=2.0).double()
+    forces = []
+    for x in (1.2, 1.6):
+        chain = Atoms("H3", positions=[[-1.5, 0, 0], [0, 0, 0], [x, 0, 0]])
+        forces.append(model(graph_from_atoms(chain, 2.0))["forces"][0].detach().numpy())
+    assert np.abs(forces[0] - forces[1]).max() > 1e-6
