@@ -12,7 +12,6 @@ from gnnpot.nn.convolution import pair_convolution
 from gnnpot.nn.layers import ShiftedSoftplus, initialize_dense, mlp
 from gnnpot.nn.radial import GaussianBasis, build_envelope
 
-
 INITIAL_GAIN = 1.6
 """Of the dense layers: with it silicon reaches the same force error in half the steps that a gain of 1 needs."""
 

@@ -69,7 +69,7 @@ def mlp(sizes: Sequence[int], activation: str, last_bias: bool = True) -> nn.Seq
 
 
 def initialize_dense(module: nn.Module, gain: float) -> None:
-    """Fill the dense layers of a module: weights of variance gain² · 2/(n_in + n_out) (Glorot and Bengio 2010), biases 0.
+    """Fill the dense layers of a module: weights of variance gain² · 2/(n_in + n_out) (Glorot, Bengio 2010), biases 0.
 
     A gain above 1 makes up for an activation that shrinks small signals: the slope of ssp at zero is ½.
     """
