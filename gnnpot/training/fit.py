@@ -31,7 +31,7 @@ from gnnpot.report.tables import config_type_table, element_table, metrics_table
 from gnnpot.training.assembly import OPTIMIZERS, Trained, budget_of, train
 from gnnpot.training.batches import batch_size_of
 from gnnpot.training.evaluation import parity_of
-from gnnpot.training.inspection import inspect_data
+from gnnpot.training.inspection import frames_without_twins, inspect_data
 from gnnpot.training.losses import loss_terms
 from gnnpot.training.preparation import (
     SPLIT_FILE,
@@ -193,6 +193,9 @@ def _finish(
     kinds = [atoms.info.get("config_type") for atoms in dataset.frames]
     parts = {part: parity_of(potential, store, indices, names, kinds) for part, indices in dataset.parts.items()}
     metrics: dict[str, Any] = {part: part_metrics(parts[part]) for part in ("test", "val", "train") if part in parts}
+    alone = frames_without_twins(dataset)
+    if alone is not None:
+        metrics["test_without_twins"] = part_metrics(parts["test"].of_structures(alone))
     metrics["timing"] = {
         "training_s": round(trained.seconds, 2),
         "total_s": round(time.monotonic() - started, 2),

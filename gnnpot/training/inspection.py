@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from gnnpot.data.consistency import consistency_warnings
@@ -60,6 +61,15 @@ def _look_at_labels(dataset: Dataset, labels: list[dict[str, Any]], loss: Mappin
             DataWarning,
             stacklevel=3,
         )
+
+
+def frames_without_twins(dataset: Dataset) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
+    """Mask of the test frames that have no twin of the same energy in the training part; None where all have none."""
+    train = [dataset.frames[k] for k in dataset.parts["train"]]
+    test = [dataset.frames[k] for k in dataset.parts.get("test", ())]
+    mask = np.ones(len(test), dtype=bool)
+    mask[[twin.index for twin in near_duplicates(test, train) if twin.same_energy]] = False
+    return None if mask.all() or not mask.any() else mask
 
 
 def _warn_of_twins(dataset: Dataset) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from gnnpot.data.splits import Split, split_files
 from gnnpot.errors import DataError, DataWarning
-from gnnpot.training.inspection import inspect_data
+from gnnpot.training.inspection import frames_without_twins, inspect_data
 from gnnpot.training.preparation import Dataset
 
 from .conftest import copper
@@ -70,3 +70,11 @@ def test_frames_on_both_sides_are_named() -> None:
     frames = copper(8)
     with pytest.warns(DataWarning, match="1 of 1 test frames stand in the training part too"):
         inspect_data(dataset(frames, copper(5)[4:]), LOSS, Console(quiet=True))
+
+
+def test_test_frames_with_a_twin_in_the_training_part_are_masked() -> None:
+    train, test = copper(8), copper(3, seed=1)
+    assert frames_without_twins(dataset(train, test)) is None
+    mask = frames_without_twins(dataset(train, [*test, train[5]]))
+    assert mask is not None
+    assert mask.tolist() == [True, True, True, False]
