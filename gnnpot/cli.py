@@ -2,12 +2,13 @@
 
 import importlib
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gnnpot._version import __version__
-from gnnpot.errors import ConfigError, GnnpotError, did_you_mean
+from gnnpot.errors import ConfigError, GnnpotError, GnnpotWarning, did_you_mean
 
 INTERRUPTED = 130
 FAILED = 1
@@ -94,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return 0, or 1 after an error (its message goes to the error stream), or 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(words)
+        with warnings.catch_warnings():
+            warnings.showwarning = _plain_warnings(warnings.showwarning)
+            return _run(words)
     except GnnpotError as error:
         sys.stderr.write(f"gnnpot: {error}\n")
         return FAILED
@@ -103,6 +106,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return FAILED
+
+
+def _plain_warnings(default: Callable[..., None]) -> Callable[..., None]:
+    """Show warnings of gnnpot as one sentence, without the line of code that gave them."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if issubclass(category, GnnpotWarning):
+            sys.stderr.write(f"warning: {message}\n")
+        else:
+            default(message, category, *where, **options)
+
+    return show
 
 
 def _run(words: list[str]) -> int:

@@ -68,7 +68,11 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
             composed = hydra_compose(verb, overrides=arguments)
-        plain: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        missing = sorted(OmegaConf.missing_keys(composed))
+        if missing:
+            example = " ".join(f"{key}=..." for key in missing)
+            raise ConfigError(f"gnnpot {verb} needs {', '.join(missing)}: type {example} (see gnnpot {verb} --help)")
+        plain: Any = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(verb, overrides, str(error))) from None
     return dict(plain)

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from gnnpot import __version__
 from gnnpot.cli import VERBS, main
+from gnnpot.errors import DataWarning
 
 
 def test_overview_names_every_verb(capsys):
@@ -58,3 +60,20 @@ def test_interrupt(monkeypatch, capsys):
 def test_as_a_module():
     found = subprocess.run([sys.executable, "-m", "gnnpot", "--version"], capture_output=True, text=True, check=True)
     assert found.stdout == f"gnnpot {__version__}\n"
+
+
+def test_a_warning_is_one_sentence(monkeypatch, capsys):
+    def warned(*_):
+        warnings.warn("the cell is odd", DataWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("gnnpot.cli.call", warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["fit"]) == 0
+    assert capsys.readouterr().err == "warning: the cell is odd\n"
+
+
+def test_a_missing_value_names_the_key_to_type(capsys):
+    assert main(["md", "checkpoint=model"]) == 1
+    assert "structure=" in capsys.readouterr().err

@@ -13,12 +13,18 @@ from gnnpot.errors import ConfigError
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_composes(verb):
-    required = {"checkpoint": "model", "structure": "cell.cif", "path": "x"}
+    required = {"checkpoint": "model", "structure": "cell.cif", "path": "x", "data.path": "x.extxyz"}
     text = (config_dir() / f"{verb}.yaml").read_text(encoding="utf-8")
-    needed = [key for key, value in yaml.safe_load(text).items() if value == "???"]
-    assert set(needed) <= required.keys() | {"output"}
-    composed = compose(verb, [f"{key}={required.get(key, 'out.extxyz')}" for key in needed])
-    assert composed
+    needed = [key for key, value in flatten(yaml.safe_load(text)).items() if value == "???"]
+    assert set(needed) <= required.keys()
+    composed = flatten(compose(verb, [f"{key}={required[key]}" for key in needed]))
+    assert {key: composed[key] for key in needed} == {key: required[key] for key in needed}
+
+
+@pytest.mark.parametrize(("verb", "key"), [("md", "structure"), ("predict", "data.path"), ("info", "path")])
+def test_a_missing_value_names_the_key(verb, key):
+    with pytest.raises(ConfigError, match=rf"needs .*{key}.*type .*{key}="):
+        compose(verb)
 
 
 @pytest.mark.parametrize("verb", [name for name, verb in VERBS.items() if not verb.takes_config])

@@ -4,7 +4,6 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from ase.data import chemical_symbols
 
 from gnnpot.config import build, check_class
+from gnnpot.data.bundled import bundled_path
 from gnnpot.data.graph import AtomicGraph, graph_from_atoms
 from gnnpot.data.labels import frame_name
 from gnnpot.data.readers import read
@@ -104,18 +104,6 @@ def _read(data: dict[str, Any], path: Any) -> list[ase.Atoms]:
     if isinstance(path, str):
         path = bundled_path(path) or path
     return read(path, data["format"], data["units"], data["keys"])
-
-
-def bundled_path(name: str) -> Path | None:
-    """File of a bundled data set, or None where the name is not one (a file of that name goes first).
-
-    >>> bundled_path("Li2O").name
-    'Li2O.xyz.gz'
-    """
-    if name not in BUNDLED or Path(name).exists():
-        return None
-    with as_file(files("gnnpot.data.bundled") / f"{name}.xyz.gz") as path:
-        return path
 
 
 def is_bundled(config: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from gnnpot.config import compose
 from gnnpot.training.assembly import budget_of, validation_interval
 from gnnpot.training.datamodule import EVALUATION_EDGES, evaluation_batches
-from gnnpot.training.preparation import bundled_path
+from gnnpot.data.bundled import bundled_path
 from gnnpot.training.resume import completed, merged
 
 

@@ -16,9 +16,11 @@ def bundled_names() -> list[str]:
 
 
 def bundled_path(name: str) -> Path | None:
-    """File of a bundled data set, or None where there is none of that name.
+    """File of a bundled data set; None where there is none, or where a file of the user's own has that name.
 
     >>> bundled_path("Li2O").name
     'Li2O.xyz.gz'
     """
-    return Path(__file__).parent / f"{name}.xyz.gz" if name in bundled_names() else None
+    if name not in bundled_names() or Path(name).exists():
+        return None
+    return Path(__file__).parent / f"{name}.xyz.gz"
