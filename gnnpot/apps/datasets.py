@@ -35,13 +35,8 @@ def frames_from(data: Data) -> list[Atoms]:
     if not paths:
         raise ConfigError("data.path is missing: give a file, or a list of files as data.path='[a.xyz,b.xyz]'")
     given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    names = {str(bundled): path for path in given if (bundled := bundled_file(path)) is not None}
-    frames = read([str(bundled_file(path) or path) for path in given], **settings)
+    names = {str(bundled): path for path in given if (bundled := bundled_path(path)) is not None}
+    frames = read([str(bundled_path(path) or path) for path in given], **settings)
     for frame in frames:
         frame.info["source"] = names.get(frame.info["source"], frame.info["source"])
     return frames
-
-
-def bundled_file(path: str | Path) -> Path | None:
-    """File of bundled data that ``path`` names; None for the path of an existing file, and for other names."""
-    return None if Path(path).exists() else bundled_path(str(path))

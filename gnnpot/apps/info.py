@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from rich.console import Console
 
-from gnnpot.apps.datasets import bundled_file, frames_from
+from gnnpot.apps.datasets import frames_from
+from gnnpot.data.bundled import bundled_path
 from gnnpot.data.labels import Labels, labels_of
 from gnnpot.data.neighbors import neighbor_list
 from gnnpot.errors import CheckpointError
@@ -39,7 +40,7 @@ def info(path: str | Path) -> dict[str, Any]:
     """
     if str(path) == "pretrained":
         return _pretrained()
-    if Path(path).is_file() or bundled_file(path) is not None:
+    if Path(path).is_file() or bundled_path(str(path)) is not None:
         return _data(path)
     return _checkpoint(path)
 

@@ -10,8 +10,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
 
-from gnnpot.apps.datasets import bundled_file
-from gnnpot.data.bundled import bundled_names
+from gnnpot.data.bundled import bundled_names, bundled_path
 from gnnpot.errors import ConfigError, DataError
 from gnnpot.report.files import replacing
 
@@ -123,7 +122,7 @@ def _copies(repeat: Repeat) -> tuple[int, int, int]:
 
 def _read(text: str) -> Atoms:
     name, number = _path_and_frame(text)
-    bundled = bundled_file(name)
+    bundled = bundled_path(name)
     path = bundled or Path(name)
     if number is None:
         number = -1 if bundled is None else 0

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gnnpot.config import compose
+from gnnpot.data.bundled import bundled_path
 from gnnpot.training.assembly import budget_of, validation_interval
 from gnnpot.training.datamodule import EVALUATION_EDGES, evaluation_batches
-from gnnpot.data.bundled import bundled_path
 from gnnpot.training.resume import completed, merged
 
 
