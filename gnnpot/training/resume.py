@@ -92,7 +92,10 @@ def resumed_config(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     typed = {key: value for key, value in given.items() if key not in default or default[key] != value}
     changed = {k: v for k, v in typed.items() if k not in HARMLESS and (k not in old or old[k] != v)}
     if changed:
-        rows = [f"  {key}: {old.get(key, 'not set')!r} in the run, {value!r} now" for key, value in changed.items()]
+        rows = [
+            f"  {key}: {_shown(old.get(key, 'not set'))} in the run, {_shown(value)} now"
+            for key, value in changed.items()
+        ]
         raise ConfigError(
             f"resume={run_dir}: the configuration changed in a way that matters, so this would be another training:\n"
             + "\n".join(rows)
@@ -103,6 +106,11 @@ def resumed_config(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
             section, _, name = key.partition(".")
             saved[section][name] = typed[key]
     return {**saved, "run_dir": str(run_dir), "resume": str(run_dir)}
+
+
+def _shown(value: Any) -> str:
+    """A value as the configuration writes it."""
+    return "null" if value is None else str(value)
 
 
 def checkpoint_of(run_dir: Path) -> Path | None:

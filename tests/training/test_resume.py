@@ -131,7 +131,7 @@ def test_a_change_that_matters_is_refused_with_a_diff(settings: Settings, tmp_pa
         fit({"resume": str(tmp_path / "run"), "seed": 5, "optimizer": {"lr": 0.1}, "model": {"cutoff": 4.0}})
     message = str(caught.value)
     assert "seed: 0 in the run, 5 now" in message
-    assert "optimizer.lr: 0.005 in the run, 0.1 now" in message
+    assert "optimizer.lr: null in the run, 0.1 now" in message
     assert "model.cutoff: 3.2 in the run, 4.0 now" in message
 
 
