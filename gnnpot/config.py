@@ -107,7 +107,7 @@ def _explain(verb: str, overrides: Sequence[str], message: str) -> str:
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if known and key not in known and not (config_dir() / key).is_dir():
-            return f"unknown key {key!r} for gnnpot {verb}; {did_you_mean(key, known)}"
+            return f"unknown key {key!r} for gnnpot {verb}; {nearest_key(key, known)}"
     return message
 
 
@@ -119,6 +119,17 @@ def group_entries(group: str) -> list[str]:
     """
     folders = (config_dir() / group, Path.cwd() / "configs" / group)
     return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})
+
+
+def nearest_key(key: str, known: Iterable[str]) -> str:
+    """Sentence that names the known key or group of keys nearest to a mistyped one.
+
+    >>> nearest_key("modle", ["model.cutoff", "model.elements", "seed"])
+    "did you mean 'model'?"
+    """
+    names = set(known)
+    groups = {name.rpartition(".")[0] for name in names} - {""}
+    return did_you_mean(key, names | groups)
 
 
 def _known_keys(verb: str, overrides: Sequence[str]) -> list[str]:

@@ -58,6 +58,7 @@ def test_every_group_entry_composes(group):
         (["model.cutof=3"], "did you mean 'model.cutoff'"),
         (["trainer.max_epochs"], "key=value"),
         (["data.pth=x"], "did you mean 'data.path'"),
+        (["modle=schnet"], "did you mean 'model'"),
     ],
 )
 def test_mistyped_keys_name_the_nearest(overrides, message):

@@ -11,14 +11,17 @@ from gnnpot.cli import VERBS, main
 
 README = Path(gnnpot.__file__).parents[1] / "README.md"
 QUICK = {
-    "fit": ["trainer.max_epochs=1", "trainer.max_time=null"],
+    "fit": ["trainer.max_epochs=10", "trainer.max_time=null"],
     "md": ["steps=5"],
     "relax": ["fmax=50"],
     "check": ["steps=2"],
 }
 """What makes a run of each verb short; nothing else of a command changes."""
 
-pytestmark = pytest.mark.skipif(not README.is_file(), reason="not a checkout")
+pytestmark = [
+    pytest.mark.skipif(not README.is_file(), reason="not a checkout"),
+    pytest.mark.filterwarnings("ignore::gnnpot.errors.DataWarning"),
+]
 
 
 def blocks(language):

@@ -16,6 +16,7 @@ from gnnpot.data.labels import Labels, labels_of
 from gnnpot.data.neighbors import neighbor_list
 from gnnpot.errors import CheckpointError
 from gnnpot.keys import GPA_PER_EV_PER_CUBIC_ANGSTROM
+from gnnpot.models.prediction import default_properties
 from gnnpot.models.store import load, pretrained_names, read_card, resolve
 from gnnpot.report.facts import facts_table
 from gnnpot.report.metrics import label_counts
@@ -69,7 +70,7 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
     arguments = {key: value for key, value in card["model"].items() if key not in ("_target_", "elements")}
     facts = {
         "model": _model_name(card),
-        "gives": ", ".join(sorted(potential.outputs)),
+        "gives": ", ".join(default_properties(potential)),
         "elements": _elements(card),
         "parameters": f"{potential.n_parameters:,}",
         "cutoff": f"{potential.cutoff:g} Å",

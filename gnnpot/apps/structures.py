@@ -137,7 +137,7 @@ def _read(text: str) -> Atoms:
         raise DataError(f"structure={text}: the file has no frame {number}") from None
     except Exception as error:
         raise DataError(f"structure={text}: ASE cannot read it as a structure ({error})") from error
-    atoms.info.setdefault("source", name)
+    atoms.info["source"], atoms.info["frame"] = name, number
     return atoms
 
 

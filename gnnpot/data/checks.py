@@ -94,7 +94,8 @@ def require_labels(frames: Sequence[ase.Atoms], names: Iterable[str], what: str 
         raise DataError(
             f"none of the {len(frames)} {what} frames has {' or '.join(missing)}:\n{coverage.table()}\n"
             f"Columns in the files: {', '.join(columns) if columns else 'none'}. If one of them is meant, name it: "
-            f"data.keys={{{missing[0]}: NAME}}; otherwise do without: loss.{missing[0]}.weight=0"
+            f"data.keys={{{', '.join(f'{name}: NAME' for name in missing)}}}; otherwise do without: "
+            f"{' '.join(f'loss.{name}.weight=0' for name in missing)}"
         )
     return coverage
 

@@ -32,7 +32,8 @@ def frame_name(atoms: Atoms) -> str:
     """
     if "source" not in atoms.info:
         return f"a frame of {atoms.get_chemical_formula()} without a file name"
-    return f"{atoms.info['source']}, frame {atoms.info.get('frame', 0)}"
+    number = atoms.info.get("frame", 0)
+    return f"{atoms.info['source']}, {'the last frame' if number == -1 else f'frame {number}'}"
 
 
 def labels_of(atoms: Atoms) -> Labels:

@@ -242,7 +242,8 @@ def _part_sizes(n: int, shares: tuple[float, ...], what: str) -> IntArray:
     wanted = np.array(shares) > 0
     if n < wanted.sum():
         raise DataError(
-            f"{n} {what} cannot be split into {wanted.sum()} parts; give more data, or a fraction of 0 to a part"
+            f"{n} {what} cannot be split into {wanted.sum()} parts; give more data, or leave a part "
+            "out, as data.split.fractions=[0.8,0.2,0]"
         )
     exact = n * np.array(shares)
     sizes = np.where(wanted, np.maximum(np.floor(exact), 1), 0).astype(np.int64)

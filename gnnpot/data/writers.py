@@ -49,9 +49,7 @@ def write_extxyz(
     >>> "predicted_energy=-13.6" in text
     True
     """
-    target = Path(path)
-    if not target.name.lower().endswith(_SUFFIXES):
-        raise DataError(f"'{target}' should end in one of {', '.join(_SUFFIXES)}: extended XYZ is what is written")
+    target = extxyz_path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -61,6 +59,17 @@ def write_extxyz(
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+    return target
+
+
+def extxyz_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a file to write, if its name says extended XYZ.
+
+    Raises :class:`DataError` for another suffix.
+    """
+    target = Path(path)
+    if not target.name.lower().endswith(_SUFFIXES):
+        raise DataError(f"'{target}' should end in one of {', '.join(_SUFFIXES)}: extended XYZ is what is written")
     return target
 
 

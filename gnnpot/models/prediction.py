@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from gnnpot.data.graph import FIELDS, AtomicGraph, cast, collate, graph_from_atoms
+from gnnpot.data.labels import frame_name
+from gnnpot.errors import UnknownElementError
 from gnnpot.models.potential import Potential, derive
+from gnnpot.nn.layers import ElementTable
 
 Prediction = dict[str, Any]
 """``energy`` float eV, ``energies`` (n,), ``forces`` (n, 3), ``stress`` (3, 3) eV/Å³: what was asked for."""
@@ -55,6 +58,7 @@ def predict(
     (2, 3)
     """
     wanted = tuple(properties) if properties is not None else default_properties(model)
+    _refuse_unknown_elements(model, frames)
     order = sorted(range(len(frames)), key=lambda k: len(frames[k]))
     found: list[Prediction] = [{} for _ in frames]
     for start in range(0, len(order), batch_size):
@@ -65,6 +69,16 @@ def predict(
         if progress is not None:
             progress(start + len(chosen))
     return found
+
+
+def _refuse_unknown_elements(model: Potential, frames: Iterable[ase.Atoms]) -> None:
+    """Name the frame that holds an element the model does not know, before anything is computed."""
+    table = ElementTable(model.elements)
+    for atoms in frames:
+        try:
+            table.refuse(torch.from_numpy(atoms.numbers))
+        except UnknownElementError as error:
+            raise UnknownElementError(f"{frame_name(atoms)}: {error}") from None
 
 
 def predict_graph(model: Potential, graph: AtomicGraph, properties: Iterable[str]) -> list[Prediction]:

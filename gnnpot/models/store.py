@@ -5,6 +5,7 @@ safetensors. Loading is strict: every tensor must be there with its shape.
 """
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -45,7 +46,9 @@ def save(potential: Potential, folder: str | Path, card: dict[str, Any] | None =
     """
     folder = Path(folder)
     weights = serialize({name: v.detach().cpu().contiguous() for name, v in potential.state_dict().items()})
-    described = {**_card(potential, card or {}), "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    described = _card(potential, card or {})
+    described["model_sha256"] = _model_sha256(described)
+    described["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -160,6 +163,7 @@ def load(path_or_name: str | Path, device: str | torch.device = "cpu", dtype: st
     """
     folder = resolve(path_or_name)
     card = read_card(folder)
+    _refuse_changed_model(folder / CARD, card)
     weights = _read_weights(folder / WEIGHTS, card.get("weights_sha256"))
     for version in range(card["format_version"], FORMAT_VERSION):
         UPGRADES[version](card, weights)
@@ -175,6 +179,23 @@ def load(path_or_name: str | Path, device: str | torch.device = "cpu", dtype: st
     if dtype is not None:
         potential.to(_dtype(dtype))
     return potential.to(device).eval()
+
+
+def _model_sha256(card: dict[str, Any]) -> str:
+    """Hash of what says how the weights are used: class and arguments of the model, and its precision."""
+    text = json.dumps([card["model"], card.get("dtype")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refuse_changed_model(file: Path, card: dict[str, Any]) -> None:
+    """Another cutoff fits the same weights and gives wrong numbers: what was saved is what is loaded."""
+    stated, found = card.get("model_sha256"), _model_sha256(card)
+    if stated is not None and stated != found:
+        raise CheckpointError(
+            f"{file}: the section model or dtype was changed since the checkpoint was saved (its sha256 is "
+            f"{found[:12]}…, and {str(stated)[:12]}… is written there). The weights belong to the model they were "
+            "trained in: copy the checkpoint again"
+        )
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -16,8 +16,8 @@ from gnnpot.training.batches import Indices
 from gnnpot.training.datamodule import evaluation_batches
 
 
-def trainable_properties(potential: Potential) -> tuple[str, ...]:
-    """Labels that a model can be compared with.
+def trainable_properties(potential: Potential | type[Potential]) -> tuple[str, ...]:
+    """Labels that a model, or a class of models, can be compared with.
 
     >>> from gnnpot.models.schnet import SchNet
     >>> trainable_properties(SchNet(["Si"], cutoff=4.0))

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,13 +30,14 @@ from gnnpot.report.parity import save_parity
 from gnnpot.report.tables import config_type_table, element_table, metrics_table, summary_line
 from gnnpot.training.assembly import OPTIMIZERS, Trained, budget_of, train
 from gnnpot.training.batches import batch_size_of
-from gnnpot.training.evaluation import parity_of
+from gnnpot.training.evaluation import parity_of, trainable_properties
 from gnnpot.training.inspection import frames_without_twins, inspect_data
 from gnnpot.training.losses import loss_terms
 from gnnpot.training.preparation import (
     SPLIT_FILE,
     Dataset,
     graphs_of,
+    model_class,
     precision_of,
     prepare_model,
     prepare_store,
@@ -79,16 +80,17 @@ def fit(config: Mapping[str, Any]) -> FitResult:
     is_main = getattr(rank_zero_only, "rank", 0) == 0
     console = Console(quiet=not is_main)
     settings, run_dir = _settle(dict(config), is_main)
-    checkpoint = checkpoint_of(run_dir) if settings["resume"] else None
-    dataset = read_dataset(settings, run_dir)
-    if is_main:
-        inspect_data(dataset, settings["loss"], console)
-    potential = prepare_model(settings, dataset)
-    store = prepare_store(settings, dataset, potential)
-    potential.learn_from(graphs_of(store, dataset.parts["train"]))
-    if is_main:
-        save_config(settings, run_dir)
-        dataset.split.save(run_dir / SPLIT_FILE)
+    checkpoint = checkpoint_of(run_dir, budget_of(settings).max_epochs) if settings["resume"] else None
+    with _no_empty_folder_left(run_dir):
+        dataset = read_dataset(settings, run_dir)
+        if is_main:
+            inspect_data(dataset, settings["loss"], console, trainable_properties(model_class(settings)))
+        potential = prepare_model(settings, dataset)
+        store = prepare_store(settings, dataset, potential)
+        potential.learn_from(graphs_of(store, dataset.parts["train"]))
+        if is_main:
+            save_config(settings, run_dir)
+            dataset.split.save(run_dir / SPLIT_FILE)
     console.print(_plan(settings, potential, run_dir, checkpoint), highlight=False)
     quiet = Console(quiet=True)
     with limited_threads(_threads(settings, dataset, store)):
@@ -135,6 +137,17 @@ def _new_run_dir(settings: dict[str, Any]) -> Path:
             run_dir.mkdir(parents=True)
             break
     return run_dir
+
+
+@contextlib.contextmanager
+def _no_empty_folder_left(run_dir: Path) -> Iterator[None]:
+    """Take the run directory away again if an error comes before anything stands in it."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            run_dir.rmdir()
+        raise
 
 
 def _threads(settings: dict[str, Any], dataset: Dataset, store: GraphStore) -> int:

@@ -1,58 +1,61 @@
 """A look at the data before anything is learned from them: what is labelled, what is left out, what looks wrong."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from gnnpot.data.consistency import consistency_warnings
+from gnnpot.data.checks import consistency_warnings, near_duplicates, require_labels, suspicious_frames
 from gnnpot.data.labels import frame_name, labels_of
-from gnnpot.data.near_duplicates import near_duplicates
 from gnnpot.errors import DataError, DataWarning
 from gnnpot.keys import TRAINABLE
 from gnnpot.report.metrics import label_counts
 from gnnpot.report.tables import coverage_table
 from gnnpot.training.preparation import Dataset
 
+EXPECTED = ("energy", "forces")
+"""Labels that every data set is expected to hold, unless their loss has no weight; a stress may be absent."""
 
-def inspect_data(dataset: Dataset, loss: Mapping[str, Any], console: Console) -> None:
-    """Show how many labels every part holds; refuse data without any, and warn of what would spoil the result.
+
+def inspect_data(
+    dataset: Dataset, loss: Mapping[str, Any], console: Console, learnable: Container[str] = TRAINABLE
+) -> None:
+    """Show how many labels every part holds; refuse data without those asked for, warn of what would spoil the result.
+
+    Args:
+        dataset: the frames and their split.
+        loss: weight of each property; energies and forces with a weight are asked for.
+        console: where the table goes.
+        learnable: labels that the model can learn from.
 
     Raises:
-        DataError: no training frame has a label.
+        DataError: no training frame has a label that is asked for.
     """
-    labels = [labels_of(atoms) for atoms in dataset.frames]
+    labels = [{name: x for name, x in labels_of(atoms).items() if name in TRAINABLE} for atoms in dataset.frames]
     counts = {
         part: label_counts([labels[k] for k in indices], [dataset.frames[k].numbers for k in indices])
         for part, indices in dataset.parts.items()
     }
     console.print(coverage_table(counts))
     console.print(f"split: {dataset.split.reason}", highlight=False, markup=False, soft_wrap=True)
-    _look_at_labels(dataset, labels, loss)
-    for text in consistency_warnings(dataset.frames):
+    asked_for = [name for name in EXPECTED if name in learnable and float(loss[name]["weight"]) > 0.0]
+    require_labels([dataset.frames[k] for k in dataset.parts["train"]], asked_for)
+    _look_at_labels(dataset, labels)
+    for text in (*consistency_warnings(dataset.frames), *suspicious_frames(dataset.frames)):
         warnings.warn(text, DataWarning, stacklevel=2)
     _warn_of_twins(dataset)
 
 
-def _look_at_labels(dataset: Dataset, labels: list[dict[str, Any]], loss: Mapping[str, Any]) -> None:
-    train = [labels[k] for k in dataset.parts["train"]]
-    found = {name for one in train for name in one if name in TRAINABLE}
-    if not found:
+def _look_at_labels(dataset: Dataset, labels: list[dict[str, Any]]) -> None:
+    train = dataset.parts["train"]
+    if not any(labels[k] for k in train):
         raise DataError(
             f"none of the {len(train)} training frames has an energy, forces or a stress (the first: "
-            f"{frame_name(dataset.frames[dataset.parts['train'][0]])}). Name the labels of the files, as "
+            f"{frame_name(dataset.frames[train[0]])}). Name the labels of the files, as "
             "data.keys={energy: REF_energy, forces: REF_forces}"
         )
-    for name in ("energy", "forces"):
-        if name not in found and float(loss[name]["weight"]) > 0.0:
-            warnings.warn(
-                f"no training frame has {name}, so the model does not learn from it. If the files hold it under "
-                f"another name, type data.keys={{{name}: NAME}}; if not, loss.{name}.weight=0 says so",
-                DataWarning,
-                stacklevel=3,
-            )
     bare = [k for k, one in enumerate(labels) if not one]
     if bare:
         warnings.warn(

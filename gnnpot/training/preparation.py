@@ -112,6 +112,18 @@ def is_bundled(config: dict[str, Any]) -> bool:
     return isinstance(data["path"], str) and not data["train_path"] and bundled_path(data["path"]) is not None
 
 
+def model_class(config: dict[str, Any]) -> type[Potential]:
+    """Class of the model that a configuration asks for.
+
+    Raises:
+        ConfigError: there is none, or it is not a potential of gnnpot.
+    """
+    found = check_class(config["model"].get("_target_", ""), MODELS)
+    if not issubclass(found, Potential):
+        raise ConfigError(f"model._target_={config['model']['_target_']!r} is not a potential")
+    return found
+
+
 def prepare_model(config: dict[str, Any], dataset: Dataset) -> Potential:
     """Make the model for the training frames, with what the configuration leaves open (null) filled in from them.
 
@@ -119,9 +131,7 @@ def prepare_model(config: dict[str, Any], dataset: Dataset) -> Potential:
         UnknownElementError: validation or test frames, or the training's own, hold an element that the model lacks.
     """
     train = dataset.parts["train"]
-    found = check_class(config["model"].get("_target_", ""), MODELS)
-    if not issubclass(found, Potential):
-        raise ConfigError(f"model._target_={config['model']['_target_']!r} is not a potential")
+    found = model_class(config)
     parameters = inspect.signature(found).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     arguments = defaults | {key: value for key, value in config["model"].items() if key != "_target_"}

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 import yaml
 
-from gnnpot.config import compose, flatten
-from gnnpot.errors import ConfigError, TrainingError, did_you_mean
+from gnnpot.config import compose, flatten, nearest_key
+from gnnpot.errors import ConfigError, TrainingError
 from gnnpot.report.files import replacing
 
 CONFIG_FILE = "config.yaml"
@@ -47,7 +47,7 @@ def completed(config: dict[str, Any]) -> dict[str, Any]:
     known = flatten(whole)
     for key in flatten(given):
         if key not in known and key not in whole and not key.startswith(OPEN_ENDED):
-            raise ConfigError(f"unknown key {key!r} for gnnpot fit; {did_you_mean(key, known)}")
+            raise ConfigError(f"unknown key {key!r} for gnnpot fit; {nearest_key(key, known)}")
     return merged(whole, given)
 
 
@@ -113,16 +113,22 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def checkpoint_of(run_dir: Path) -> Path | None:
+def checkpoint_of(run_dir: Path, max_epochs: int | None) -> Path | None:
     """The checkpoint to go on from; None where the training was stopped before its first one.
 
     Raises:
         TrainingError: the file cannot be read.
+        ConfigError: more epochs are done than ``trainer.max_epochs`` allows.
     """
     path = run_dir / CHECKPOINT_FILE
     if not path.is_file():
         return None
-    read_checkpoint(path)
+    done = int(read_checkpoint(path)["epoch"])
+    if max_epochs is not None and done > max_epochs:
+        raise ConfigError(
+            f"resume={run_dir}: trainer.max_epochs={max_epochs}, but {done} epochs are done; give a larger number, or "
+            "leave it out to go on to the run's own"
+        )
     return path
 
 

@@ -15,6 +15,8 @@ def test_checkpoint(tmp_path, capsys):
     found = info(tmp_path / "model")
     printed = capsys.readouterr().out
     assert found["elements"] == ["Li", "O"]
+    assert "energy, energies, forces, stress" in printed
+    assert "reference" in printed and "(eV)" in printed
     assert found["n_parameters"] > 0
     for text in ("SchNet", "Li, O", "4 Å", "PBE", "(eV)", "Li2O", "eV/Å"):
         assert text in printed

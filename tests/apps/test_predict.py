@@ -1,12 +1,13 @@
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import fcc111
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gnnpot.apps.calculator import Calculator
 from gnnpot.apps.predict import predict_file
-from gnnpot.errors import PropertyNotAvailableError
+from gnnpot.errors import DataError, DataWarning, PropertyNotAvailableError
 
 
 def test_labels_of_the_model_stand_beside_those_of_the_file(argon_potential, argon, tmp_path, capsys):
@@ -44,3 +45,29 @@ def test_direct_forces_have_no_energy_to_predict(swirling_forces, argon, tmp_pat
     assert "predicted_forces" in ase.io.read(tmp_path / "out.xyz").arrays
     with pytest.raises(PropertyNotAvailableError, match="SwirlingForces gives no 'energy'"):
         predict_file(swirling_forces, tmp_path / "in.extxyz", tmp_path / "out.xyz", properties=["energy"])
+
+
+def test_stress_without_volume_is_refused_and_partly_said(argon_potential, argon, tmp_path, capsys):
+    slab = fcc111("Ar", (2, 2, 2), a=5.3, vacuum=8.0)
+    slab.info.clear()
+    ase.io.write(tmp_path / "slab.extxyz", [slab])
+    with pytest.raises(PropertyNotAvailableError, match=r"slab\.extxyz, frame 0\. Leave stress out"):
+        predict_file(argon_potential, tmp_path / "slab.extxyz", tmp_path / "out.xyz", properties=["stress"])
+    assert not (tmp_path / "out.xyz").exists()
+    ase.io.write(tmp_path / "both.extxyz", [argon, slab])
+    with pytest.warns(DataWarning, match=r"1 of 2 structures have no stress.*both\.extxyz, frame 1"):
+        predict_file(argon_potential, tmp_path / "both.extxyz", tmp_path / "out.xyz", properties=["stress"])
+    assert "predicted_stress (eV/Å³, 1 of 2 structures)" in capsys.readouterr().out
+
+
+def test_what_no_structure_has_is_not_announced(argon_potential, tmp_path, capsys):
+    ase.io.write(tmp_path / "atom.extxyz", Atoms("Ar"))
+    predict_file(argon_potential, tmp_path / "atom.extxyz", tmp_path / "out.xyz")
+    printed = capsys.readouterr().out
+    assert "1 structure with predicted_energy (eV)" in printed
+    assert "stress" not in printed
+
+
+def test_a_wrong_output_is_refused_before_anything_is_read(argon_potential, tmp_path):
+    with pytest.raises(DataError, match="should end in one of"):
+        predict_file(argon_potential, tmp_path / "there_is_no_such_file.xyz", tmp_path / "out.csv")

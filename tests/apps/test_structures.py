@@ -5,6 +5,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from gnnpot.apps.structures import load_structure, snapshot, write_structure
+from gnnpot.data.labels import frame_name
 from gnnpot.errors import ConfigError, DataError
 
 
@@ -17,6 +18,13 @@ def test_last_frame_chosen_frame_and_bundled_name(tmp_path):
     assert len(load_structure("Li2O")) == 12
     with pytest.raises(DataError, match="no frame 7"):
         load_structure(f"{path}@7")
+
+
+def test_messages_name_the_frame_that_was_read(tmp_path):
+    path = tmp_path / "three.extxyz"
+    ase.io.write(path, [Atoms("H", info={"source": "older.xyz", "frame": 9}) for _ in range(3)])
+    assert frame_name(load_structure(f"{path}@1")) == f"{path}, frame 1"
+    assert frame_name(load_structure(path)) == f"{path}, the last frame"
 
 
 def test_at_in_a_file_name_is_left_alone(tmp_path):

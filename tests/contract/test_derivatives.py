@@ -9,7 +9,7 @@ from gnnpot.data.graph import collate
 from gnnpot.models.potential import derive
 from tests.contract.conftest import graph_of, structures
 
-STEP = 1e-4
+STEP = 2e-5
 PERIODIC = ["cubic", "left-handed", "skewed"]
 
 

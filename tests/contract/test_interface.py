@@ -181,8 +181,9 @@ def test_overfits_four_structures(model_name):
 
 
 def test_unknown_element_is_refused_by_name(model):
-    with pytest.raises(UnknownElementError, match=r"Xe.*knows Li, O"):
-        predict(model, [Atoms("Xe")], ["forces"])
+    stranger = Atoms("Xe", info={"source": "mine.xyz", "frame": 7})
+    with pytest.raises(UnknownElementError, match=r"mine\.xyz, frame 7: Xe.*knows Li, O"):
+        predict(model, [rattled(), stranger], ["forces"])
 
 
 def test_unavailable_property_names_the_models_that_have_it(model):

@@ -140,8 +140,25 @@ def test_hostile_yaml_is_not_run(folder, tmp_path, monkeypatch, text):
 def test_unknown_argument_names_the_nearest(folder):
     card = yaml.safe_load((folder / store.CARD).read_text())
     card["model"]["n_feature"] = card["model"].pop("n_features")
-    edit_card(folder, model=card["model"])
+    edit_card(folder, model=card["model"], model_sha256=None)
     with pytest.raises(CheckpointError, match="did you mean 'n_features'"):
+        store.load(folder)
+
+
+@pytest.mark.parametrize("change", [{"cutoff": 7.0}, {"cutoff": None}, {"elements": [3, 9]}, {"n_features": 16}])
+def test_a_changed_model_is_noticed(folder, change):
+    card = yaml.safe_load((folder / store.CARD).read_text())
+    model = {key: value for key, value in {**card["model"], **change}.items() if value is not None}
+    edit_card(folder, model=model)
+    with pytest.raises(CheckpointError, match=r"model\.yaml: the section model or dtype was changed.*copy"):
+        store.load(folder)
+
+
+def test_a_changed_precision_is_noticed_and_a_note_is_not(folder):
+    edit_card(folder, level_of_theory="PBE, and a note of the user")
+    assert store.load(folder).card["level_of_theory"].startswith("PBE,")
+    edit_card(folder, dtype="float64")
+    with pytest.raises(CheckpointError, match="was changed"):
         store.load(folder)
 
 

@@ -175,8 +175,9 @@ def test_mixed_labels_are_masked(settings: Settings, tmp_path: Path) -> None:
 
 def test_data_without_labels_are_refused(settings: Settings, tmp_path: Path) -> None:
     path = relabelled(tmp_path / "bare.extxyz", 20, lambda k: ())
-    with pytest.raises(DataError, match=r"none of the 14 training frames.*data\.keys"):
+    with pytest.raises(DataError, match=r"(?s)none of the 14 training frames.*data\.keys"):
         fit(settings(data={"path": str(path)}))
+    assert not (tmp_path / "run").exists()
 
 
 def test_separate_files(settings: Settings, tmp_path: Path) -> None:

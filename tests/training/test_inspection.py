@@ -45,9 +45,26 @@ def test_good_data_give_no_warning(recwarn: pytest.WarningsRecorder) -> None:
 
 
 @pytest.mark.parametrize("name", ["energy", "forces"])
-def test_an_absent_label_is_said_with_what_to_type(name: str) -> None:
-    with pytest.warns(DataWarning, match=rf"no training frame has {name}.*data\.keys.*loss\.{name}\.weight=0"):
-        inspect_data(dataset(without(copper(8), name), copper(3, seed=1)), LOSS, Console(quiet=True))
+def test_an_absent_label_is_refused_with_what_to_type(name: str) -> None:
+    frames = without(copper(8), name)
+    frames[0].info["dft_value"] = 1.0
+    with pytest.raises(DataError, match=rf"(?s)none of the 8 training frames has {name}.*dft_value.*data\.keys") as one:
+        inspect_data(dataset(frames, copper(3, seed=1)), LOSS, Console(quiet=True))
+    assert str(one.value).endswith(f"data.keys={{{name}: NAME}}; otherwise do without: loss.{name}.weight=0")
+
+
+def test_direct_forces_need_no_energy(recwarn: pytest.WarningsRecorder) -> None:
+    inspect_data(dataset(without(copper(8), "energy"), copper(3, seed=1)), LOSS, Console(quiet=True), ("forces",))
+    assert not recwarn.list
+
+
+def test_frames_that_look_wrong_are_named() -> None:
+    squeezed = copper(8)
+    squeezed[5].info |= {"source": "cu.xyz", "frame": 5}
+    squeezed[5].set_cell(0.5 * squeezed[5].cell, scale_atoms=True)
+    squeezed[5].calc = SinglePointCalculator(squeezed[5], energy=-1.0)
+    with pytest.warns(DataWarning, match=r"1 of 8 frames have atoms nearer .*cu\.xyz, frame 5"):
+        inspect_data(dataset(squeezed, []), LOSS, Console(quiet=True))
 
 
 def test_a_label_that_is_not_wanted_may_be_absent(recwarn: pytest.WarningsRecorder) -> None:

@@ -16,7 +16,7 @@ from gnnpot.errors import ConfigError, DataError, TrainingError
 from gnnpot.report.rundir import read_log
 from gnnpot.training import saving
 from gnnpot.training.fit import fit
-from gnnpot.training.resume import merged, read_checkpoint, resumed_config
+from gnnpot.training.resume import checkpoint_of, merged, read_checkpoint, resumed_config
 from gnnpot.training.saving import TrainingInterrupted
 
 Settings = Callable[..., dict[str, Any]]
@@ -109,6 +109,13 @@ def test_a_training_can_be_lengthened(settings: Settings, tmp_path: Path) -> Non
     result = fit({"resume": str(tmp_path / "run"), "trainer": {"max_epochs": 5}})
     assert result.metrics["timing"]["epochs"] == 5
     assert read_log(tmp_path / "run" / "log.csv")["epoch"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_fewer_epochs_than_are_done_are_refused(tmp_path: Path) -> None:
+    torch.save({"epoch": 4}, tmp_path / "last.ckpt")
+    assert checkpoint_of(tmp_path, 4) == checkpoint_of(tmp_path, None) == tmp_path / "last.ckpt"
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs=3, but 4 epochs are done; give a larger number"):
+        checkpoint_of(tmp_path, 3)
 
 
 def test_a_training_ended_by_time_can_be_given_more(settings: Settings, tmp_path: Path) -> None:
