@@ -17,7 +17,7 @@ COUNT_TITLES = {
     "n_force_components": "force components",
     "n_stress": "stress tensors",
     "n_born": "Born tensors",
-    "n_dielectric": "dielectric tensors",
+    "n_dielectric": "ε∞ tensors",
 }
 
 CARRIERS = {

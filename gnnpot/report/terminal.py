@@ -25,6 +25,7 @@ def rich_table(table: Table) -> rich.table.Table:
         caption_justify="left",
         box=rich.box.SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     columns_of_cells = []
     start = 0

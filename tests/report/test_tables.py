@@ -7,7 +7,14 @@ from rich.console import Console
 from gnnpot.report.metrics import part_metrics
 from gnnpot.report.page import Column, Table
 from gnnpot.report.parity import parity_data
-from gnnpot.report.tables import config_type_table, coverage_table, element_table, metrics_table, summary_line
+from gnnpot.report.tables import (
+    COUNT_TITLES,
+    config_type_table,
+    coverage_table,
+    element_table,
+    metrics_table,
+    summary_line,
+)
 from gnnpot.report.worst import worst_table
 
 
@@ -57,6 +64,13 @@ def test_coverage_says_which_share_has_the_label():
     assert table.rows[0] == ("training", "4", "2", "3 (75 %)", "6")
     assert table.rows[1][0] == "validation"
     assert "components" in printed(table)
+
+
+def test_coverage_of_every_label_fits_a_terminal():
+    counts = dict.fromkeys(COUNT_TITLES, 24_000) | {"n_atoms": 72_000, "n_force_components": 216_000, "n_born": 72_000}
+    text = printed(coverage_table({"training": counts}))
+    assert ["training", *(f"{counts[key]:,}" for key in COUNT_TITLES)] in [line.split() for line in text.splitlines()]
+    assert "ε∞" in text
 
 
 def test_the_result_in_a_line(metrics):
