@@ -68,18 +68,6 @@ def mlp(sizes: Sequence[int], activation: str, last_bias: bool = True) -> nn.Seq
     return nn.Sequential(*layers[:-1])
 
 
-def initialize_dense(module: nn.Module, gain: float) -> None:
-    """Fill the dense layers of a module: weights of variance gain² · 2/(n_in + n_out) (Glorot, Bengio 2010), biases 0.
-
-    A gain above 1 makes up for an activation that shrinks small signals: the slope of ssp at zero is ½.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.xavier_uniform_(layer.weight, gain)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-
 class ElementTable(nn.Module):
     """Translates atomic numbers into the types 0, 1, ... of a model's elements.
 
