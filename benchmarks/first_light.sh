@@ -25,5 +25,5 @@ cell hdnnp Si 00:00:15:00
 cell hdnnp Li 00:00:15:00
 cell schnet Si 00:00:15:00
 cell schnet Li 00:00:15:00
-cell gnnff_conservative Si 00:00:30:00
-cell gnnff Si 00:00:20:00
+cell gnnff_conservative Si 00:00:30:00 batch_size=2
+cell gnnff Si 00:00:20:00 batch_size=2
