@@ -61,10 +61,13 @@ class Saving(lightning.Callback):
         self._next_save = 0.0
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save unless the last save is too recent to have paid off."""
-        is_due = time.monotonic() >= self._next_save or trainer.should_stop
+        """Save unless the last save is too recent to have paid off; after Ctrl-C: save and leave."""
+        interrupted = trainer.strategy.broadcast(self.course.interrupted)
+        is_due = time.monotonic() >= self._next_save or trainer.should_stop or interrupted
         if trainer.strategy.broadcast(is_due):
             self.save(trainer)
+        if interrupted:
+            raise StopAfterInterruptError
 
     def on_train_batch_end(
         self,
@@ -74,8 +77,8 @@ class Saving(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """After Ctrl-C: save and leave."""
-        if self.course.interrupted:
+        """After Ctrl-C: save and leave, but after an epoch's last batch only once it has been validated."""
+        if self.course.interrupted and not trainer.is_last_batch:
             self.save(trainer)
             raise StopAfterInterruptError
 

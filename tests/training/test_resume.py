@@ -85,20 +85,21 @@ def test_ctrl_c_saves_and_says_how_to_go_on(settings: Settings, tmp_path: Path) 
     assert_same_run(tmp_path / "stopped", tmp_path / "straight")
 
 
-def test_ctrl_c_within_an_epoch_goes_on_at_the_next_batch(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", [7, 10], ids=["within an epoch", "at its last batch"])
+def test_ctrl_c_goes_on_at_the_next_batch(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     watch = saving.Saving.on_train_batch_end
 
     def stop_once(self: saving.Saving, trainer: Any, *args: Any) -> None:
-        self.course.interrupted = trainer.global_step == 7
+        self.course.interrupted = trainer.global_step == step
         watch(self, trainer, *args)
 
     with monkeypatch.context() as patch:
         patch.setattr(saving.Saving, "on_train_batch_end", stop_once)
-        with pytest.raises(TrainingInterrupted, match="after 7 steps"):
+        with pytest.raises(TrainingInterrupted, match=f"after {step} steps"):
             fit(settings("stopped"))
-    assert read_checkpoint(tmp_path / "stopped" / "last.ckpt")["epoch"] == 1
+    assert read_checkpoint(tmp_path / "stopped" / "last.ckpt")["global_step"] == step
     fit({"resume": str(tmp_path / "stopped")})
     fit(settings("straight"))
     assert_same_run(tmp_path / "stopped", tmp_path / "straight")
