@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum, sum_per_structure
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
+from gnnpot.nn.convolution import only_geometry
 from gnnpot.nn.scaling import EnergyScale
 
 DERIVABLE = ("energy", "energies", "forces", "stress")
@@ -232,7 +233,10 @@ def _from_autograd(
     energies = potential(moved)["energies"]
     gradients: Sequence[Tensor] = [torch.zeros_like(variable) for variable in variables]
     if energies.requires_grad:
-        gradients = torch.autograd.grad(energies.sum(), variables, create_graph=differentiable, materialize_grads=True)
+        with only_geometry():
+            gradients = torch.autograd.grad(
+                energies.sum(), variables, create_graph=differentiable, materialize_grads=True
+            )
     found = {"energy": sum_per_structure(energies, graph), "energies": energies, "forces": -gradients[0]}
     if with_stress:
         found["stress"] = stress_from_virial(gradients[1], graph)

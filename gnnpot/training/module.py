@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnnpot.errors import TrainingError
 from gnnpot.models.potential import Potential, derive
+from gnnpot.nn.convolution import only_parameters
 from gnnpot.training.batches import Indices, TrainingBatch
 from gnnpot.training.losses import LossTerm, loss_sums, total_loss
 
@@ -90,7 +91,8 @@ class TrainingModule(lightning.LightningModule):
         """Move the weights against the gradient, clipped if asked; a gradient that is no number moves nothing."""
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        with only_parameters():
+            self.manual_backward(loss)
         if self._gradient_clip is not None:
             norm = torch.nn.utils.clip_grad_norm_(self._parameters_trained, self._gradient_clip)
             self._watch("gradient", norm)

@@ -168,7 +168,7 @@ def test_overfits_four_structures(model_name):
     graphs = [graph_from_atoms(atoms, model.cutoff) for atoms in frames]
     model.learn_from([*graphs, graph_from_atoms(labelled(bulk("Li", cubic=True), 9), model.cutoff)])
     batch = collate([graph.replace(**model.precompute(graph)) for graph in graphs])
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     losses = []
     for _ in range(200):
         forces = derive(model, batch, ["forces"], differentiable=True)["forces"]

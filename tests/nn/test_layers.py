@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from gnnpot.errors import ConfigError, UnknownElementError
-from gnnpot.nn.convolution import pair_convolution
 from gnnpot.nn.layers import ElementTable, ShiftedSoftplus, build_activation, mlp
 
 
@@ -30,21 +29,3 @@ def test_element_table():
     assert table(torch.tensor([8, 3])).tolist() == [1, 0]
     with pytest.raises(UnknownElementError, match=r"Fe.*knows Li, O"):
         table(torch.tensor([8, 26]))
-
-
-def test_convolution_against_loops_and_its_derivatives():
-    rng = torch.Generator().manual_seed(0)
-    values = torch.randn(4, 3, dtype=torch.float64, generator=rng, requires_grad=True)
-    pair_atoms = torch.tensor([[0, 1, 2, 2], [1, 3, 2, 0]])
-    filters = torch.randn(4, 3, dtype=torch.float64, generator=rng, requires_grad=True)
-    expected = torch.zeros(4, 3, dtype=torch.float64)
-    for pair, (i, j) in enumerate(pair_atoms.T.tolist()):
-        expected[i] += (values[j] * filters[pair]).detach()
-        expected[j] += (values[i] * filters[pair]).detach()
-    torch.testing.assert_close(pair_convolution(values, filters, pair_atoms), expected)
-
-    def convolve(v, w):
-        return pair_convolution(v, w, pair_atoms)
-
-    assert torch.autograd.gradcheck(convolve, (values, filters))
-    assert torch.autograd.gradgradcheck(convolve, (values, filters))
