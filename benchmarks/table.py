@@ -52,7 +52,7 @@ def row(run: Path, data: Path) -> str:
         number(test, FORCES, 1),
         without_twins(run, data) if run.name.startswith("mlearn-") else "–",
         f"{number(val, ENERGY, 2)} / {number(val, FORCES, 1)}",
-        f"{timing['training_s'] / 60:.1f} min",
+        f"{timing['training_s'] / 60:.1f} ({timing['training_cpu_s'] / 60:.1f}) min",
         str(timing["epochs"]),
         drift,
         str(metrics["provenance"]["data_sha256"])[:12],

@@ -54,6 +54,7 @@ class Trained:
     """What a training gives: its course is over, the best weights are in the potential."""
 
     seconds: float
+    cpu_seconds: float
     epochs: int
     steps: int
     best_epoch: int
@@ -125,7 +126,12 @@ def train(
     potential.load_state_dict(validation.best_weights)
     potential.to(trainer.strategy.root_device)
     return Trained(
-        course.seconds(), course.epochs_validated, trainer.global_step, course.best_epoch + 1, trainer.is_global_zero
+        seconds=course.seconds(),
+        cpu_seconds=course.cpu_seconds(),
+        epochs=course.epochs_validated,
+        steps=trainer.global_step,
+        best_epoch=course.best_epoch + 1,
+        is_main_process=trainer.is_global_zero,
     )
 
 

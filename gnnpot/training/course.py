@@ -12,6 +12,8 @@ class Course:
 
     seconds_before: float = 0.0
     """Seconds spent before this process took over."""
+    cpu_seconds_before: float = 0.0
+    """Seconds of processor time, over all threads, spent before this process took over."""
     validation_seconds: float = 0.0
     """Duration of the longest validation so far: the time reserved for the last one."""
     best_loss: float = math.inf
@@ -24,14 +26,19 @@ class Course:
     """Number of epochs done at the last validation."""
     interrupted: bool = field(default=False, compare=False)
     _started: float = field(default_factory=time.monotonic, compare=False)
+    _cpu_started: float = field(default_factory=time.process_time, compare=False)
 
     def start(self) -> None:
         """Start the clock of this process."""
-        self._started = time.monotonic()
+        self._started, self._cpu_started = time.monotonic(), time.process_time()
 
     def seconds(self) -> float:
         """Seconds spent on this training, over all processes that took part one after another."""
         return self.seconds_before + time.monotonic() - self._started
+
+    def cpu_seconds(self) -> float:
+        """Processor time that this process and those before it spent, over all their threads."""
+        return self.cpu_seconds_before + time.process_time() - self._cpu_started
 
     def record_validation(self, loss: float, epoch: int, factor: float, patience: int) -> bool:
         """Take note of a validation loss; return whether it is the best so far.
@@ -53,8 +60,8 @@ class Course:
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers for a checkpoint."""
         state = asdict(self)
-        del state["_started"], state["interrupted"]
-        return {**state, "seconds_before": self.seconds()}
+        del state["_started"], state["_cpu_started"], state["interrupted"]
+        return {**state, "seconds_before": self.seconds(), "cpu_seconds_before": self.cpu_seconds()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the numbers of a checkpoint and start the clock."""

@@ -211,6 +211,7 @@ def _finish(
         metrics["test_without_twins"] = part_metrics(parts["test"].of_structures(alone))
     metrics["timing"] = {
         "training_s": round(trained.seconds, 2),
+        "training_cpu_s": round(trained.cpu_seconds, 2),
         "total_s": round(time.monotonic() - started, 2),
         "epochs": trained.epochs,
         "steps": trained.steps,
