@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,34 @@ def test_libraries_stay_in_their_rooms(path):
             assert name_of(path).startswith(allowed), f"{name_of(path)} imports {name}, allowed only in {allowed}"
 
 
+def modules_imported(path):
+    """Names of modules of the package, those imported inside functions included."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = type_checking_lines(tree)
+    for node in ast.walk(tree):
+        if getattr(node, "lineno", 0) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in NAMES.values() else node.module or "" for name in names)
+
+
+NAMES = {path: ".".join(["gnnpot", *path.relative_to(PACKAGE).with_suffix("").parts]) for path in MODULES}
+NAMES = {path: name.removesuffix(".__init__") for path, name in NAMES.items()}
+
+
+def test_no_circles_between_modules():
+    """Neither at the top of modules nor inside functions."""
+    graph = {NAMES[path]: {name for name in modules_imported(path) if name.startswith("gnnpot")} for path in MODULES}
+    assert "gnnpot.nn.gated_sum_kernels" in graph["gnnpot.nn.gated_sum"]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as circle:
+        pytest.fail(" imports ".join(reversed(circle.args[1])))
+
+
 def test_models_do_not_import_each_other():
     from gnnpot.config import config_dir
 
@@ -113,11 +142,12 @@ def test_rooms_are_small(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_nothing_unsafe(path):
-    """No pickle, no eval, no unsafe YAML, no utils, no assert for what a user can cause."""
+    """No pickle, no eval, no unsafe YAML, no utils, no assert, which ``python -O`` would drop."""
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     assert path.stem != "utils"
     for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert), f"{name_of(path)}:{node.lineno} asserts: raise an error with a message"
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in {"eval", "exec", "yaml.load", "pickle.load", "pickle.loads", "hydra.utils.instantiate"}

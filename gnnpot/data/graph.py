@@ -18,7 +18,7 @@ from gnnpot.data.neighbors import neighbor_list
 from gnnpot.errors import DataError
 from gnnpot.keys import TRAINABLE
 
-Dimension = Literal["structure", "atom", "edge", "pair", "triplet"]
+Dimension = Literal["structure", "atom", "edge", "pair"]
 
 SHORTEST_DISTANCE = 0.05
 """Å; two atoms closer than this stand on top of each other, which is never meant."""
@@ -46,7 +46,6 @@ FIELDS: dict[str, Field] = {
     "stress": Field("structure"),
     "pair_of_edge": Field("edge", shift="pair"),
     "edge_of_pair": Field("pair", shift="edge"),
-    "triplet_edges": Field("triplet", shift="edge"),
     "descriptors": Field("atom"),
     "descriptor_gradients": Field("edge"),
 }
@@ -81,7 +80,6 @@ class AtomicGraph:
     stress: Tensor
     pair_of_edge: Tensor
     edge_of_pair: Tensor
-    triplet_edges: Tensor
     descriptors: Tensor
     descriptor_gradients: Tensor
 
@@ -128,16 +126,15 @@ class AtomicGraph:
         """Whether a (precomputed) field is present.
 
         >>> from ase.build import molecule
-        >>> graph_from_atoms(molecule("H2O"), cutoff=2.0).has("triplet_edges")
+        >>> graph_from_atoms(molecule("H2O"), cutoff=2.0).has("edge_of_pair")
         False
         """
         return name in self.__dict__
 
     def count(self, dimension: Dimension) -> int:
-        """Number of rows of one ragged dimension (0 pairs or triplets where they are not precomputed)."""
-        if dimension in ("pair", "triplet"):
-            name = {"pair": "edge_of_pair", "triplet": "triplet_edges"}[dimension]
-            return getattr(self, name).shape[0] if self.has(name) else 0
+        """Number of rows of one ragged dimension (0 pairs where they are not precomputed)."""
+        if dimension == "pair":
+            return self.edge_of_pair.shape[0] if self.has("edge_of_pair") else 0
         return {"structure": self.n_structures, "atom": self.n_atoms, "edge": self.n_edges}[dimension]
 
     def replace(self, **fields: Tensor) -> "AtomicGraph":

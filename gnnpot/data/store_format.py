@@ -23,7 +23,7 @@ from gnnpot.errors import DataError
 
 FORMAT_VERSION = 1
 MANIFEST = "store.json"
-RAGGED = ("atom", "edge", "pair", "triplet")
+RAGGED = ("atom", "edge", "pair")
 """Dimensions whose number of rows differs between structures."""
 
 STORED_DTYPES = {

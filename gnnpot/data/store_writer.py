@@ -143,11 +143,8 @@ def counts_per_structure(graph: AtomicGraph) -> dict[str, IntArray]:
     """
     n = graph.n_structures
     structure_of: dict[str, torch.Tensor] = {"atom": graph.batch, "edge": graph.batch[graph.centers]}
-    for dimension, name in (("pair", "edge_of_pair"), ("triplet", "triplet_edges")):
-        if graph.has(name):
-            edges = getattr(graph, name)
-            first = edges if edges.ndim == 1 else edges[:, 0]
-            structure_of[dimension] = structure_of["edge"][first]
+    if graph.has("edge_of_pair"):
+        structure_of["pair"] = structure_of["edge"][graph.edge_of_pair]
     counts = {}
     for dimension in RAGGED:
         owner = structure_of.get(dimension, torch.zeros(0, dtype=torch.int64))

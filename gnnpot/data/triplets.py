@@ -1,7 +1,7 @@
-"""Triplets of atoms as pairs of edges.
+"""Edges of one pair of atoms, and pairs of edges of one atom.
 
-An atom may be its own neighbor through an image, so that "the same atom" says nothing: triplets exclude the
-reverse *edge*, and unordered pairs run over pairs of edges, never over atom indices.
+An atom may be its own neighbor through an image, so that "the same atom" says nothing: the way back along an edge is
+its reverse *edge*, and triplets are pairs of edges, never of atom indices.
 """
 
 import torch
@@ -49,31 +49,14 @@ def undirected_pairs(graph: AtomicGraph) -> tuple[Tensor, Tensor]:
     return pair_of_edge, edge_of_pair
 
 
-def edge_chains(graph: AtomicGraph, keep: Tensor) -> Tensor:
-    """All chains i→j→k as pairs (edge ij, edge jk), ``(n_triplets, 2)``, sorted by the first edge.
-
-    Both edges are in ``keep`` ``(n_edges,)``; jk is never the reverse edge of ij (k = i in the same image).
-    """
-    kept = keep.nonzero()[:, 0]
-    first, second = _join(graph.neighbors[kept], graph.centers[kept], graph.n_atoms)
-    first, second = kept[first], kept[second]
-    chain = second != reverse_edges(graph)[first]
-    return torch.stack([first[chain], second[chain]], dim=1)
-
-
 def edge_pairs(graph: AtomicGraph, keep: Tensor) -> Tensor:
     """All unordered pairs of edges (ij, ik) with one center, each once, ``(n_pairs, 2)``, sorted by center."""
     kept = keep.nonzero()[:, 0]
-    first, second = _join(graph.centers[kept], graph.centers[kept], graph.n_atoms)
-    once = first < second
-    return torch.stack([kept[first[once]], kept[second[once]]], dim=1)
-
-
-def _join(wanted: Tensor, sorted_keys: Tensor, n_keys: int) -> tuple[Tensor, Tensor]:
-    """All (a, b) with ``wanted[a] == sorted_keys[b]``."""
-    degree = torch.bincount(sorted_keys, minlength=n_keys)
-    start = degree.cumsum(0) - degree
-    matches = degree[wanted]
-    first = torch.repeat_interleave(matches)
-    offset = torch.arange(len(first), device=first.device) - (matches.cumsum(0) - matches)[first]
-    return first, start[wanted][first] + offset
+    centers = graph.centers[kept]
+    degree = torch.bincount(centers, minlength=graph.n_atoms)
+    end = degree.cumsum(0)[centers]
+    first = torch.arange(len(kept), device=kept.device)
+    behind = end - first - 1
+    pair_first = torch.repeat_interleave(behind)
+    offset = torch.arange(len(pair_first), device=kept.device) - (behind.cumsum(0) - behind)[pair_first]
+    return torch.stack([kept[pair_first], kept[pair_first + 1 + offset]], dim=1)

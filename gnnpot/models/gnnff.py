@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, sum_over_neighbors, sum_per_structure
-from gnnpot.models.potential import Potential
-from gnnpot.nn.gnnff_layers import GNNFFLayers, pair_fields
-from gnnpot.nn.layers import ElementTable, mlp
+from gnnpot.models.gnnff_backbone import GNNFFBackbone
+from gnnpot.nn.layers import ElementTable
 from gnnpot.nn.scaling import ForceScale
 
 
-class GNNFF(Potential):
+class GNNFF(GNNFFBackbone):
     """Direct-force GNNFF: fast, without an energy, so that its forces need not be the gradient of one.
 
     F_i = s Σ_j f_c(r_ij) n_ij u_ij,  n_ij = MLP(e_ij^L),  u_ij = (r_i - r_j)/r_ij,
@@ -54,33 +53,21 @@ class GNNFF(Potential):
         symmetrize: bool = False,
         remove_net_force: bool = False,
     ) -> None:
-        super().__init__(elements, cutoff)
-        self.n_features = n_features
-        self.n_edge_features = n_edge_features
-        self.n_interactions = n_interactions
-        self.triplet_cutoff = triplet_cutoff
-        self.envelope = envelope
+        super().__init__(elements, cutoff, n_features, n_edge_features, n_interactions, triplet_cutoff, envelope)
         self.symmetrize = symmetrize
         self.remove_net_force = remove_net_force
         self.element_table = ElementTable(self.elements)
         self.force_scale = ForceScale()
-        sizes = (len(self.elements), n_features, n_edge_features, n_interactions)
-        self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope)
-        self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
 
-    def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
-        """The undirected pairs, from which the kernels walk over the triplets."""
-        return pair_fields(graph)
-
-    def features(self, graph: AtomicGraph) -> Tensor:
-        """h_i^L, ``(n_atoms, n_features)``."""
-        return self.layers(self._types(graph), graph, edge_vectors(graph).norm(dim=1)).nodes
+    def types(self, graph: AtomicGraph) -> Tensor:
+        """Position of every atom's element in ``elements``, ``(n_atoms,)``."""
+        return self.element_table(graph.atomic_numbers)
 
     def forward(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """Forces ``(n_atoms, 3)``, eV/Å."""
         vectors = edge_vectors(graph)
         distances = vectors.norm(dim=1)
-        outputs = self.layers(self._types(graph), graph, distances)
+        outputs = self.layers(self.types(graph), graph, distances)
         strengths = self.readout(outputs.edges)[:, 0]
         if self.symmetrize:
             strengths = 0.5 * (strengths + gather(strengths, outputs.around.pairs.reverse))
@@ -93,9 +80,6 @@ class GNNFF(Potential):
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Set the scales of forces and sums from training graphs."""
         self.force_scale.learn_from(self.layers.counting(graphs))
-
-    def _types(self, graph: AtomicGraph) -> Tensor:
-        return self.element_table(graph.atomic_numbers)
 
     def _mean_force(self, forces: Tensor, graph: AtomicGraph) -> Tensor:
         counts = sum_per_structure(torch.ones_like(forces[:, :1]), graph)

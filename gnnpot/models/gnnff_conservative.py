@@ -1,16 +1,15 @@
 """GNNFF with an energy: forces are its derivatives, so that they conserve it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, sum_over_neighbors
+from gnnpot.models.gnnff_backbone import GNNFFBackbone
 from gnnpot.models.potential import EnergyPotential
-from gnnpot.nn.gnnff_layers import GNNFFLayers, LayerOutputs, pair_fields
-from gnnpot.nn.layers import mlp
 
 
-class GNNFFConservative(EnergyPotential):
+class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     """Node and edge updates of GNNFF (Park et al., npj Comput. Mater. 7, 73 (2021)), read out as pair energies.
 
     E = Σ_i E0(Z_i) + s/2 Σ_(i,j) f_c(r_ij) ε_ij,  ε_ij = MLP(e_ij^L) over directed edges; half of each pair's energy
@@ -36,43 +35,12 @@ class GNNFFConservative(EnergyPotential):
 
     learning_rate = 0.001
 
-    def __init__(
-        self,
-        elements: Sequence[int | str] | None = None,
-        cutoff: float = 5.0,
-        n_features: int = 64,
-        n_edge_features: int = 32,
-        n_interactions: int = 3,
-        triplet_cutoff: float = 4.0,
-        envelope: str | None = "polynomial",
-    ) -> None:
-        super().__init__(elements, cutoff)
-        self.n_features = n_features
-        self.n_edge_features = n_edge_features
-        self.n_interactions = n_interactions
-        self.triplet_cutoff = triplet_cutoff
-        self.envelope = envelope
-        sizes = (len(self.elements), n_features, n_edge_features, n_interactions)
-        self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope)
-        self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
-
-    def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
-        """The undirected pairs, from which the kernels walk over the triplets."""
-        return pair_fields(graph)
-
-    def features(self, graph: AtomicGraph) -> Tensor:
-        """h_i^L, ``(n_atoms, n_features)``."""
-        return self._layer_outputs(graph).nodes
-
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """¼ Σ_j f_c(r_ij) (ε_ij + ε_ji), ``(n_atoms,)``."""
-        outputs = self._layer_outputs(graph)
+        outputs = self.layers(self.types(graph), graph, edge_vectors(graph).norm(dim=1))
         energies = self.readout(outputs.edges)[:, 0] * outputs.around.envelope
         return sum_over_neighbors(0.25 * (energies + gather(energies, outputs.around.pairs.reverse)), graph)
 
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fit reference energies and scales on training graphs."""
         super().learn_from(self.layers.counting(graphs))
-
-    def _layer_outputs(self, graph: AtomicGraph) -> LayerOutputs:
-        return self.layers(self.types(graph), graph, edge_vectors(graph).norm(dim=1))

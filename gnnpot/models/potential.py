@@ -58,6 +58,10 @@ class Potential(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def types(self, graph: AtomicGraph) -> Tensor:
+        """Position of every atom's element in ``elements``, ``(n_atoms,)``."""
+        raise NotImplementedError
+
     def features(self, graph: AtomicGraph) -> Tensor:
         """Invariant features of every atom, ``(n_atoms, n_features)``."""
         raise NotImplementedError

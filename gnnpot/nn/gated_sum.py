@@ -26,9 +26,6 @@ from gnnpot.data.graph import gather, scatter_sum
 LARGEST_EXPONENT = {torch.float32: 80.0, torch.float64: 690.0}
 """Products of exponentials stay finite below this; beyond it the plain path is taken."""
 
-TILE = 16
-"""The kernels work on so many features at a time; other numbers are padded with zeros."""
-
 
 @dataclass(frozen=True)
 class Blocks:
@@ -84,8 +81,10 @@ def gated_sum(row_inputs: Tensor, column_inputs: Tensor, weights: Tensor, blocks
     """
     if not _kernels_apply(row_inputs, column_inputs):
         return gated_sum_by_pairs(row_inputs, column_inputs, weights, blocks)
+    from gnnpot.nn.gated_sum_kernels import WIDTH
+
     n_features = row_inputs.shape[1] // 2
-    missing = -n_features % TILE
+    missing = -n_features % WIDTH
     if missing:
         row_inputs, column_inputs = _padded(row_inputs, missing), _padded(column_inputs, missing)
     return _GatedSum.apply(row_inputs, column_inputs, weights, blocks)[:, :n_features]

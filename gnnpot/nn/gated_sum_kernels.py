@@ -17,14 +17,13 @@ import numpy.typing as npt
 from numba.extending import register_jitable
 
 from gnnpot.nn.compiled import compiled
-from gnnpot.nn.gated_sum import TILE
 
 Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = tuple[Array, ...]
 Topology: TypeAlias = tuple[Array, Array, Array, Array, bool]
 
-WIDTH = TILE
-"""Features per tile, on which all numbers of features must be divisible: one AVX-512 register of float32."""
+WIDTH = 16
+"""Features per tile, one AVX-512 register of float32. Numbers of features are multiples of it, padded with zeros."""
 
 
 @register_jitable

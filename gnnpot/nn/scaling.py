@@ -21,8 +21,7 @@ class KeepsFloat64(nn.Module):
         super()._apply(fn, recurse)
         for name, buffer in exact.items():
             moved = self._buffers[name]
-            assert moved is not None
-            self._buffers[name] = buffer.to(moved.device)
+            self._buffers[name] = buffer if moved is None else buffer.to(moved.device)
         return self
 
 

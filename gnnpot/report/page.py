@@ -1,8 +1,8 @@
 """What a report is made of: a page of sections, a section of tables, figures, cards, text and listings.
 
 The values know nothing of models or metrics, so that every report (training, benchmark, ...) is built from them.
-A table prints itself in the terminal (``rich.print(table)``), as Markdown and as HTML; a page renders to one
-self-contained HTML file that loads nothing from elsewhere.
+A table renders to the terminal (`gnnpot.report.terminal`), to Markdown and to HTML; a page to one self-contained HTML
+file that loads nothing from elsewhere.
 """
 
 import base64
@@ -14,12 +14,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from gnnpot.report.files import replacing
+from gnnpot.data.files import replacing
 from gnnpot.report.formatting import printable
 
 if TYPE_CHECKING:
     import jinja2
-    import rich.table
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,6 @@ class Table:
             else:
                 spans.append((column.group, 1))
         return tuple(spans)
-
-    def __rich__(self) -> "rich.table.Table":
-        """The table as rich prints it."""
-        from gnnpot.report.terminal import rich_table
-
-        return rich_table(self)
 
     def markdown(self) -> str:
         """The table as GitHub shows it."""

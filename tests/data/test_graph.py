@@ -18,7 +18,7 @@ from gnnpot.data.graph import (
     sum_over_neighbors,
     sum_per_structure,
 )
-from gnnpot.data.triplets import edge_chains, edge_pairs, reverse_edges, undirected_pairs
+from gnnpot.data.triplets import edge_pairs, reverse_edges, undirected_pairs
 from gnnpot.errors import DataError
 
 
@@ -43,8 +43,7 @@ def test_collate_shifts_every_kind_of_index():
     filled = []
     for graph in graphs:
         pair_of_edge, edge_of_pair = undirected_pairs(graph)
-        chains = edge_chains(graph, torch.ones(graph.n_edges, dtype=torch.bool))
-        filled.append(graph.replace(pair_of_edge=pair_of_edge, edge_of_pair=edge_of_pair, triplet_edges=chains))
+        filled.append(graph.replace(pair_of_edge=pair_of_edge, edge_of_pair=edge_of_pair))
     batch = collate(filled)
     assert batch.n_structures == 2
     assert torch.equal(batch.centers[: graphs[0].n_edges], graphs[0].centers)
@@ -52,7 +51,6 @@ def test_collate_shifts_every_kind_of_index():
     assert torch.equal(edge_vectors(batch), torch.cat([edge_vectors(g) for g in graphs]))
     assert torch.equal(undirected_pairs(batch)[0], batch.pair_of_edge)
     assert torch.equal(undirected_pairs(batch)[1], batch.edge_of_pair)
-    assert torch.equal(edge_chains(batch, torch.ones(batch.n_edges, dtype=torch.bool)), batch.triplet_edges)
 
 
 def test_sums_and_gathers():
@@ -140,20 +138,17 @@ def test_undirected_pairs_hold_every_edge_once_in_each_direction(small_cell):
 
 
 @pytest.mark.parametrize("make", [lambda: bulk("Cu"), lambda: bulk("NaCl", "rocksalt", a=5.6), lambda: molecule("CH4")])
-def test_triplets_against_loops(make):
+def test_pairs_of_edges_against_loops(make):
     graph = graph_from_atoms(make(), 4.2)
     keep = edge_vectors(graph).norm(dim=1) < 3.0
     edges = [e for e in range(graph.n_edges) if keep[e]]
-    reverse = reverse_edges(graph).tolist()
-    centers, neighbors = graph.centers.tolist(), graph.neighbors.tolist()
-    chains = [(e, f) for e in edges for f in edges if neighbors[e] == centers[f] and f != reverse[e]]
-    assert edge_chains(graph, keep).tolist() == [list(chain) for chain in chains]
+    centers = graph.centers.tolist()
     pairs = [(e, f) for e in edges for f in edges if centers[e] == centers[f] and e < f]
     assert edge_pairs(graph, keep).tolist() == [list(pair) for pair in pairs]
 
 
-def test_triplets_of_a_lone_atom():
+def test_pairs_of_a_lone_atom():
     graph = graph_from_atoms(ase.Atoms("H"), 3.0)
     keep = torch.ones(0, dtype=torch.bool)
     assert reverse_edges(graph).shape == (0,)
-    assert edge_chains(graph, keep).shape == edge_pairs(graph, keep).shape == (0, 2)
+    assert edge_pairs(graph, keep).shape == (0, 2)

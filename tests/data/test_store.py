@@ -46,12 +46,11 @@ def frames() -> list[ase.Atoms]:
 
 
 def with_extras(graph: AtomicGraph) -> dict[str, torch.Tensor]:
-    """Precomputed arrays in every ragged dimension, one of them with indices of edges in two columns."""
+    """Precomputed arrays in every ragged dimension."""
     every_second = torch.arange(0, graph.n_edges, 2)
     return {
         "edge_of_pair": every_second,
         "pair_of_edge": torch.arange(graph.n_edges) // 2,
-        "triplet_edges": torch.stack([every_second, every_second.flip(0)], dim=1)[::2],
         "descriptors": torch.sin(graph.positions @ torch.ones(3, 5, dtype=torch.float64)).to(torch.float32),
         "descriptor_gradients": torch.ones(graph.n_edges, 4, 3, dtype=torch.float32),
     }

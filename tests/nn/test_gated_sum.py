@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from gnnpot.nn.gated_sum import TILE, Blocks, gated_sum, gated_sum_by_pairs
+from gnnpot.nn.gated_sum import Blocks, gated_sum, gated_sum_by_pairs
+from gnnpot.nn.gated_sum_kernels import WIDTH
 
 
 def example(n_features, skip_same, dtype=torch.float64):
@@ -30,7 +31,7 @@ def naive(rows, columns, weights, blocks):
 
 
 @pytest.mark.parametrize("skip_same", [True, False])
-@pytest.mark.parametrize("n_features", [2, TILE, TILE + 1])
+@pytest.mark.parametrize("n_features", [2, WIDTH, WIDTH + 1])
 def test_equals_the_loop(n_features, skip_same):
     inputs, blocks = example(n_features, skip_same)
     expected = naive(*inputs, blocks).detach()
@@ -39,7 +40,7 @@ def test_equals_the_loop(n_features, skip_same):
 
 
 @pytest.mark.parametrize("skip_same", [True, False])
-@pytest.mark.parametrize("n_features", [2, TILE])
+@pytest.mark.parametrize("n_features", [2, WIDTH])
 def test_both_derivatives(n_features, skip_same):
     inputs, blocks = example(n_features, skip_same)
     assert torch.autograd.gradcheck(lambda *x: gated_sum(*x, blocks), inputs, fast_mode=True)
@@ -53,14 +54,14 @@ def second_derivatives(function, inputs, blocks):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-11)])
 def test_second_derivatives_equal_those_of_the_plain_path(dtype, tolerance):
-    inputs, blocks = example(TILE, skip_same=True, dtype=dtype)
+    inputs, blocks = example(WIDTH, skip_same=True, dtype=dtype)
     found, expected = (second_derivatives(f, inputs, blocks) for f in (gated_sum, gated_sum_by_pairs))
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.abs().max()))
 
 
 def test_third_derivatives_are_refused():
-    inputs, blocks = example(TILE, skip_same=True)
+    inputs, blocks = example(WIDTH, skip_same=True)
     (first,) = torch.autograd.grad(gated_sum(*inputs, blocks).sum(), inputs[0], create_graph=True)
     (second,) = torch.autograd.grad((first**2).sum(), inputs[0], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
@@ -69,14 +70,14 @@ def test_third_derivatives_are_refused():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_large_inputs_stay_exact(dtype):
-    inputs, blocks = example(TILE, skip_same=False, dtype=dtype)
+    inputs, blocks = example(WIDTH, skip_same=False, dtype=dtype)
     scaled = [300.0 * x.detach() for x in inputs[:2]]
     found = gated_sum(*scaled, inputs[2].detach(), blocks)
     torch.testing.assert_close(found, naive(*scaled, inputs[2].detach(), blocks))
 
 
 def test_threads_change_nothing():
-    inputs, blocks = example(TILE, skip_same=True, dtype=torch.float32)
+    inputs, blocks = example(WIDTH, skip_same=True, dtype=torch.float32)
     one = second_derivatives(gated_sum, inputs, blocks)
     n_threads = torch.get_num_threads()
     try:
@@ -98,7 +99,7 @@ def test_no_rows():
 
 
 def test_inputs_of_any_memory_layout():
-    inputs, blocks = example(TILE, skip_same=True)
+    inputs, blocks = example(WIDTH, skip_same=True)
     strided = [x.detach().t().contiguous().t().requires_grad_() for x in inputs[:2]]
     found = second_derivatives(gated_sum, [*strided, inputs[2]], blocks)
     for a, b in zip(found, second_derivatives(gated_sum, inputs, blocks), strict=True):

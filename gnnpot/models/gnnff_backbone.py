@@ -1,0 +1,52 @@
+"""What the direct and the conservative GNNFF share: their arguments, their layers and the network that reads edges."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from gnnpot.data.graph import AtomicGraph, edge_vectors
+from gnnpot.models.potential import Potential
+from gnnpot.nn.gnnff_layers import GNNFFLayers, pair_fields
+from gnnpot.nn.layers import mlp
+
+
+class GNNFFBackbone(Potential):
+    """Node and edge updates of GNNFF (`gnnpot.nn.gnnff_layers`), and ``readout``, one number of every edge.
+
+    Args:
+        elements: symbols or atomic numbers; null in a configuration: those of the training data.
+        cutoff: radius of the neighborhoods, Å.
+        n_features: width of the node features.
+        n_edge_features: width of the edge features, and number of Gaussians of the distance.
+        n_interactions: number of node and edge updates.
+        triplet_cutoff: radius around j of the atoms k in a triplet i, j, k, Å; at most the cutoff is used.
+        envelope: ``polynomial``, ``cosine`` or null for none.
+    """
+
+    def __init__(
+        self,
+        elements: Sequence[int | str] | None = None,
+        cutoff: float = 5.0,
+        n_features: int = 64,
+        n_edge_features: int = 32,
+        n_interactions: int = 3,
+        triplet_cutoff: float = 4.0,
+        envelope: str | None = "polynomial",
+    ) -> None:
+        super().__init__(elements, cutoff)
+        self.n_features = n_features
+        self.n_edge_features = n_edge_features
+        self.n_interactions = n_interactions
+        self.triplet_cutoff = triplet_cutoff
+        self.envelope = envelope
+        sizes = (len(self.elements), n_features, n_edge_features, n_interactions)
+        self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope)
+        self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
+
+    def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        """The undirected pairs, from which the kernels walk over the triplets."""
+        return pair_fields(graph)
+
+    def features(self, graph: AtomicGraph) -> Tensor:
+        """h_i^L, ``(n_atoms, n_features)``."""
+        return self.layers(self.types(graph), graph, edge_vectors(graph).norm(dim=1)).nodes
