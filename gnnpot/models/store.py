@@ -164,7 +164,7 @@ def load(path_or_name: str | Path, device: str | torch.device = "cpu", dtype: st
     folder = resolve(path_or_name)
     card = read_card(folder)
     _refuse_changed_model(folder / CARD, card)
-    weights = _read_weights(folder / WEIGHTS, card.get("weights_sha256"))
+    weights = _read_weights(folder / WEIGHTS, card["weights_sha256"])
     for version in range(card["format_version"], FORMAT_VERSION):
         UPGRADES[version](card, weights)
     try:
@@ -188,9 +188,12 @@ def _model_sha256(card: dict[str, Any]) -> str:
 
 
 def _refuse_changed_model(file: Path, card: dict[str, Any]) -> None:
-    """Another cutoff fits the same weights and gives wrong numbers: what was saved is what is loaded."""
-    stated, found = card.get("model_sha256"), _model_sha256(card)
-    if stated is not None and stated != found:
+    """Another cutoff fits the same weights and gives wrong numbers: only what was saved is loaded."""
+    for name in ("model_sha256", "weights_sha256"):
+        if name not in card:
+            raise CheckpointError(f"{file}: {name} is missing, which tells a changed file: copy the checkpoint again")
+    stated, found = card["model_sha256"], _model_sha256(card)
+    if stated != found:
         raise CheckpointError(
             f"{file}: the section model or dtype was changed since the checkpoint was saved (its sha256 is "
             f"{found[:12]}…, and {str(stated)[:12]}… is written there). The weights belong to the model they were "
@@ -205,7 +208,7 @@ def _dtype(name: str) -> torch.dtype:
     return types[name]
 
 
-def _read_weights(file: Path, sha256: str | None) -> dict[str, torch.Tensor]:
+def _read_weights(file: Path, sha256: object) -> dict[str, torch.Tensor]:
     try:
         content = file.read_bytes()
         weights = deserialize(content)
