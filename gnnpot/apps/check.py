@@ -1,5 +1,6 @@
 """A physics self-test that any user can run on any model: `check`."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +21,8 @@ from gnnpot.apps.structures import Repeat, load_structure
 from gnnpot.data.bundled import bundled_names
 from gnnpot.errors import GnnpotError
 from gnnpot.models.potential import Potential
+from gnnpot.models.prediction import refuse_unknown_elements
+from gnnpot.report.terminal import say
 
 PASSED, FAILED, SKIPPED, REPORTED = "passed", "failed", "skipped", "reported"
 
@@ -93,8 +97,8 @@ def check(
     structure: str | Path | Atoms | None = None,
     repeat: Repeat = None,
     temperature: float = 300.0,
-    timestep: float = 1.0,
-    steps: int = 300,
+    timestep: float = 0.5,
+    steps: int = 600,
     seed: int = 0,
     output: str | Path | None = None,
     device: str = "cpu",
@@ -116,10 +120,14 @@ def check(
         seed: of all random choices.
         output: JSON file for the findings.
         device: where the model runs.
+
+    Raises:
+        UnknownElementError: the structure holds an element that the model does not know.
     """
     potential = prepared(checkpoint, device, "float64")
     rng = np.random.default_rng(seed)
     atoms = load_structure(example_structure(potential, rng) if structure is None else structure, repeat)
+    refuse_unknown_elements(potential, [atoms])
     console = Console()
     with console.status("checking") as status:
         findings = []
@@ -127,7 +135,7 @@ def check(
             status.update(f"checking: {law.name}")
             findings.append(_finding(law, potential, atoms, rng))
     result = CheckResult(findings, atoms)
-    console.print(_table(result, type(potential).__name__))
+    _print(result, type(potential).__name__)
     if output is not None:
         write_json(Path(output), {"ok": result.ok, "findings": [asdict(finding) for finding in result.findings]})
     return result
@@ -192,16 +200,19 @@ def _finding(law: Law, potential: Potential, atoms: Atoms, rng: np.random.Genera
     return Finding(law.name, PASSED if value <= law.tolerance else FAILED, value, law.unit, law.tolerance)
 
 
-def _table(result: CheckResult, model: str) -> Table:
-    counts = {s: sum(f.status == s for f in result.findings) for s in (PASSED, FAILED, SKIPPED, REPORTED)}
-    summary = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
-    symbols = ", ".join(chemical_symbols[z] for z in sorted(set(result.structure.numbers.tolist())))
-    title = f"{model} on {len(result.structure)} atoms of {symbols}: {summary}"
-    table = Table("law", "deviation", "tolerance", "unit", "result", title=title, title_justify="left")
-    table.columns[1].justify = table.columns[2].justify = "right"
+def _print(result: CheckResult, model: str) -> None:
+    """The table, and under it why laws were skipped, reported or not measured."""
     colors = {PASSED: "green", FAILED: "bold red", SKIPPED: "dim", REPORTED: "yellow"}
+    table = Table("law", "deviation", "tolerance", "unit", "result", box=SIMPLE_HEAD, pad_edge=False)
+    table.columns[1].justify = table.columns[2].justify = "right"
     for f in result.findings:
-        value = "" if f.value is None else f"{f.value:.1e}"
-        verdict = Text(f.status, style=colors[f.status]).append(f": {f.remark}" if f.remark else "", style="dim")
-        table.add_row(f.name, value, f"{f.tolerance:.0e}", f.unit, verdict)
-    return table
+        value = "–" if f.value is None else f"{f.value:.1e}" if f.value else "0"
+        table.add_row(f.name, value, f"{f.tolerance:.0e}", f.unit, Text(f.status, style=colors[f.status]))
+    console = Console()
+    console.print(table)
+    for reason in dict.fromkeys(f"{f.status}: {f.remark}" for f in result.findings if f.remark):
+        say(console, reason)
+    counts = Counter(f.status for f in result.findings)
+    summary = ", ".join(f"{counts[status]} {status}" for status in colors if counts[status])
+    symbols = ", ".join(chemical_symbols[z] for z in sorted(set(result.structure.numbers.tolist())))
+    say(console, f"{model} on {len(result.structure)} atoms of {symbols}: {summary}")

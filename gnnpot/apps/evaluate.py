@@ -14,15 +14,15 @@ from gnnpot._version import __version__
 from gnnpot.apps.calculator import prepared
 from gnnpot.apps.datasets import Data, frames_from
 from gnnpot.apps.progress import StepProgress
+from gnnpot.data.files import replacing
 from gnnpot.data.hashing import data_sha256
 from gnnpot.data.labels import Labels, labels_of
 from gnnpot.errors import DataError, PropertyNotAvailableError, did_you_mean
 from gnnpot.models.potential import Potential
 from gnnpot.models.prediction import Prediction, default_properties, predict
-from gnnpot.report.files import replacing
 from gnnpot.report.metrics import error_metrics
 from gnnpot.report.tables import config_type_table, coverage_table, element_table, metrics_table, summary_line
-from gnnpot.report.terminal import rich_table
+from gnnpot.report.terminal import rich_table, say
 
 
 @dataclass(frozen=True)
@@ -129,4 +129,4 @@ def _print(metrics: dict[str, Any]) -> None:
     for table in tables:
         if table.rows:
             console.print(rich_table(table))
-    console.print(summary_line(metrics), highlight=False, soft_wrap=True)
+    say(console, summary_line(metrics))

@@ -22,7 +22,7 @@ from gnnpot.report.facts import facts_table
 from gnnpot.report.metrics import label_counts
 from gnnpot.report.page import Column, Table
 from gnnpot.report.tables import coverage_table, metrics_table
-from gnnpot.report.terminal import rich_table
+from gnnpot.report.terminal import rich_table, say
 
 SEARCH_RADII = (2.0, 4.0, 8.0, 16.0)
 """Å, tried one after the other for the shortest distance of a frame."""
@@ -54,7 +54,7 @@ def _pretrained() -> dict[str, Any]:
     if rows:
         console.print(rich_table(Table(columns, rows, title="shipped models: checkpoint=NAME")))
     else:
-        console.print("no trained model ships with this version; train one with gnnpot fit", highlight=False)
+        say(console, "no trained model ships with this version; train one with gnnpot fit")
     return cards
 
 

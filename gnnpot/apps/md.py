@@ -27,6 +27,7 @@ from gnnpot.apps.thermo import Sample, ThermoLog, slope_after_first_tenth
 from gnnpot.errors import ConfigError, DataError, SimulationError
 from gnnpot.keys import MEV_PER_EV
 from gnnpot.models.potential import Potential
+from gnnpot.report.terminal import say
 
 NAN = float("nan")
 VELOCITIES = ("new", "keep")
@@ -202,7 +203,7 @@ class _Run:
                     progress.update(step, self._figures(step))
         except KeyboardInterrupt:
             write_structure(self.folder / "last.extxyz", snapshot(self.atoms))
-            self.console.print(f"stopped after step {step}; {self.folder / 'last.extxyz'} goes on with velocities=keep")
+            say(self.console, f"stopped after step {step}; {self.folder / 'last.extxyz'} goes on with velocities=keep")
             raise
         except SimulationError as error:
             raise self._blown_up(str(error)) from None
@@ -327,4 +328,4 @@ def _print_summary(result: MDResult, settings: Ensemble, schedule: _Schedule) ->
         spread = np.std([s.conserved_eV_per_atom for s in result.samples]) * MEV_PER_EV
         text += f" (its standard deviation {spread:.3f} meV/atom)"
     text += f"; {result.steps_per_second:.1f} steps/s. Written to {result.output}"
-    Console().print(text, highlight=False, soft_wrap=True)
+    say(Console(), text)

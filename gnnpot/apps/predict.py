@@ -18,6 +18,7 @@ from gnnpot.errors import DataWarning, PropertyNotAvailableError, did_you_mean
 from gnnpot.keys import PROPERTIES
 from gnnpot.models.potential import Potential
 from gnnpot.models.prediction import Prediction, default_properties
+from gnnpot.report.terminal import say
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def predict_file(
     path = write_extxyz(target, frames, predictions)
     columns = ", ".join(filter(None, (_column(name, predictions) for name in wanted)))
     text = f"{len(frames)} structure{'s' if len(frames) != 1 else ''} with {columns} written to {path}"
-    Console().print(text, highlight=False, soft_wrap=True)
+    say(Console(), text)
     return PredictResult(frames, predictions, path)
 
 

@@ -6,6 +6,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from gnnpot.report.terminal import say
+
 REDRAW_SECONDS = 0.1
 
 
@@ -62,4 +64,4 @@ class StepProgress:
         self._tenth = step * 10 // max(self.n_steps, 1)
         left = (self.n_steps - step) / max(rate, 1e-9)
         text = f"{self.title} {step}/{self.n_steps}  {figures}  {rate:.1f} {self.noun}/s  ETA {left:.0f} s"
-        self.console.print(text, highlight=False, soft_wrap=True)
+        say(self.console, text)

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from rich.console import Console
-from rich.table import Table
 
 from gnnpot.apps.calculator import Calculator
 from gnnpot.apps.progress import StepProgress
 from gnnpot.apps.structures import Repeat, file_format, load_structure, snapshot, write_structure
 from gnnpot.errors import ConfigError, DataError, SimulationError, did_you_mean
 from gnnpot.models.potential import Potential
+from gnnpot.report.page import Column, Table
+from gnnpot.report.terminal import rich_table, say
 
 OPTIMIZERS = ("fire", "bfgs", "lbfgs")
 NAN = float("nan")
@@ -194,17 +195,15 @@ def _print(result: RelaxResult, fmax: float, pressure: float | None) -> None:
     ]
     rows += [(x, "Å", before.lengths[k], after.lengths[k], 5) for k, x in enumerate("abc") if before.lengths[k]]
     rows += [(x, "°", before.angles[k], after.angles[k], 3) for k, x in enumerate("αβγ") if all(before.lengths)]
-    table = Table("", "unit", "before", "after", title=f"relaxation of {result.atoms.get_chemical_formula()}")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for name, unit, old, new, digits in rows:
-        if not np.isnan(old):
-            table.add_row(name, unit, f"{old:.{digits}f}", f"{new:.{digits}f}")
+    columns = (Column("relaxation", is_number=False), Column("before"), Column("after"))
+    known = [row for row in rows if not np.isnan(row[2])]
+    lines = tuple((f"{name} ({unit})", f"{old:.{n}f}", f"{new:.{n}f}") for name, unit, old, new, n in known)
     console = Console()
-    console.print(table)
+    console.print(rich_table(Table(columns, lines)))
     target = "" if pressure is None else f" at {pressure:g} GPa"
-    verdict = "converged" if result.converged else "[bold red]not converged[/]"
-    text = f"{verdict}{target} to fmax={fmax:g} eV/Å in {result.n_steps} steps"
+    verdict = "converged" if result.converged else "not converged"
+    steps = f"{result.n_steps} step{'s' if result.n_steps != 1 else ''}"
+    text = f"{result.atoms.get_chemical_formula()} {verdict}{target} to fmax={fmax:g} eV/Å in {steps}"
     if not result.converged:
         text += ": give more steps, or a larger fmax"
-    console.print(f"{text}. Written to {result.output}", highlight=False, soft_wrap=True)
+    say(console, f"{text}. Written to {result.output}")

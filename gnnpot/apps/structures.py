@@ -11,8 +11,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
 
 from gnnpot.data.bundled import bundled_names, bundled_path
+from gnnpot.data.files import replacing
 from gnnpot.errors import ConfigError, DataError
-from gnnpot.report.files import replacing
 
 Repeat = int | Sequence[int] | None
 

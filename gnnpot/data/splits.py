@@ -1,8 +1,6 @@
 """Training, validation and test sets: drawn once, saved with a hash of the data, never straddled by a group."""
 
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import ase
 import numpy as np
 import numpy.typing as npt
 
+from gnnpot.data.files import replacing
 from gnnpot.data.groups import choose_group_key, group_names
 from gnnpot.data.hashing import data_sha256
 from gnnpot.errors import ConfigError, DataError, did_you_mean
@@ -89,15 +88,8 @@ class Split:
         """Write ``split.json``, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(self.to_json(), file)
-                file.write("\n")
-            Path(partial).replace(path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(self.to_json()) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path, frames: Sequence[ase.Atoms]) -> "Split":

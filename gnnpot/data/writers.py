@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.extxyz import write_xyz
 
+from gnnpot.data.files import replacing
 from gnnpot.data.labels import Labels, frame_name, labels_of
 from gnnpot.errors import DataError
 from gnnpot.keys import PROPERTIES
@@ -51,14 +52,9 @@ def write_extxyz(
     """
     target = extxyz_path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with _opened(temporary, target.suffix.lower() == ".gz") as file:
-            for atoms, predicted in _paired(frames, predictions):
-                write_xyz(file, [_with_columns(atoms, predicted)])
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(target) as temporary, _opened(temporary, target.suffix.lower() == ".gz") as file:
+        for atoms, predicted in _paired(frames, predictions):
+            write_xyz(file, [_with_columns(atoms, predicted)])
     return target
 
 

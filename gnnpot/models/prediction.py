@@ -58,7 +58,7 @@ def predict(
     (2, 3)
     """
     wanted = tuple(properties) if properties is not None else default_properties(model)
-    _refuse_unknown_elements(model, frames)
+    refuse_unknown_elements(model, frames)
     order = sorted(range(len(frames)), key=lambda k: len(frames[k]))
     found: list[Prediction] = [{} for _ in frames]
     for start in range(0, len(order), batch_size):
@@ -71,7 +71,7 @@ def predict(
     return found
 
 
-def _refuse_unknown_elements(model: Potential, frames: Iterable[ase.Atoms]) -> None:
+def refuse_unknown_elements(model: Potential, frames: Iterable[ase.Atoms]) -> None:
     """Name the frame that holds an element the model does not know, before anything is computed."""
     table = ElementTable(model.elements)
     for atoms in frames:

@@ -28,12 +28,12 @@ def significant(value: float | None, digits: int = 3) -> str:
 def duration(seconds: float) -> str:
     """Time span in the units that a person would say it in.
 
-    >>> [duration(s) for s in (0.0421, 12.34, 150, 3900, 200000)]
-    ['42.1 ms', '12.3 s', '2 min 30 s', '1 h 05 min', '2 d 07 h']
+    >>> [duration(s) for s in (0, 0.0421, 12.34, 150, 3900, 200000)]
+    ['0 s', '42.1 ms', '12.3 s', '2 min 30 s', '1 h 05 min', '2 d 07 h']
     """
     if not math.isfinite(seconds):
         return MISSING
-    if seconds < 1:
+    if 0 < seconds < 1:
         return f"{significant(seconds * 1000)} ms"
     if seconds < 60:
         return f"{significant(seconds)} s"

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnpot.data.files import replacing
 from gnnpot.errors import DataError
 from gnnpot.keys import PROPERTIES
-from gnnpot.report.files import replacing
 
 COMPARED = ("energy", "forces", "stress", "born_effective_charges", "dielectric_tensor")
 """Properties whose errors are plain differences. (A polarization is known modulo e times lattice vectors.)"""

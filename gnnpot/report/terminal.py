@@ -1,8 +1,9 @@
-"""A table of a report as the terminal shows it; columns of one group stand under one heading."""
+"""What a person reads in the terminal: tables, whose columns of one group stand under one heading, and sentences."""
 
 import rich.box
 import rich.table
 from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
 from gnnpot.report.formatting import printable
@@ -47,6 +48,16 @@ def rich_table(table: Table) -> rich.table.Table:
     for row in zip(*columns_of_cells, strict=True):
         printed.add_row(*(Text(cell) for cell in row))
     return printed
+
+
+def say(console: Console, text: str) -> None:
+    """Print text as it stands: brackets are no markup, and a terminal breaks no line between two words.
+
+    >>> say(Console(width=20), "written to runs/[b]a/report.html")
+    written to runs/[b]a/report.html
+    """
+    lines = (printable(line) for line in text.split("\n"))
+    console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
 def _merged(group: str, columns: tuple[Column, ...], cells: list[list[str]]) -> tuple[str, list[str]]:

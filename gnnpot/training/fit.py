@@ -16,18 +16,19 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from gnnpot.config import check_class
+from gnnpot.data.files import replacing
 from gnnpot.data.labels import frame_name
 from gnnpot.data.store import GraphStore
 from gnnpot.errors import ConfigError
 from gnnpot.keys import TRAINABLE
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import save
-from gnnpot.report.files import replacing
 from gnnpot.report.formatting import duration
 from gnnpot.report.html import write_report
 from gnnpot.report.metrics import part_metrics
 from gnnpot.report.parity import save_parity
 from gnnpot.report.tables import config_type_table, element_table, metrics_table, summary_line
+from gnnpot.report.terminal import rich_table, say
 from gnnpot.training.assembly import OPTIMIZERS, Trained, budget_of, train
 from gnnpot.training.batches import batch_size_of
 from gnnpot.training.evaluation import parity_of, trainable_properties
@@ -91,14 +92,14 @@ def fit(config: Mapping[str, Any]) -> FitResult:
         if is_main:
             save_config(settings, run_dir)
             dataset.split.save(run_dir / SPLIT_FILE)
-    console.print(_plan(settings, potential, run_dir, checkpoint), highlight=False)
+    say(console, _plan(settings, potential, run_dir, checkpoint))
     quiet = Console(quiet=True)
     with limited_threads(_threads(settings, dataset, store)):
         try:
             shown = console if settings["trainer"]["progress"] else quiet
             trained = train(settings, dataset, store, potential, run_dir, checkpoint, shown)
         except TrainingInterrupted as interruption:
-            console.print(str(interruption), highlight=False, markup=False)
+            say(console, str(interruption))
             raise
         if not trained.is_main_process:
             return FitResult(run_dir, run_dir / "model", {})
@@ -178,7 +179,7 @@ def _check_values(settings: dict[str, Any]) -> None:
 
 def _plan(settings: dict[str, Any], potential: Potential, run_dir: Path, checkpoint: Path | None) -> str:
     budget = budget_of(settings)
-    ends = [f"{budget.max_epochs} epochs"] if budget.max_epochs else []
+    ends = [f"{budget.max_epochs} epoch{'s' if budget.max_epochs > 1 else ''}"] if budget.max_epochs else []
     ends += [duration(budget.max_seconds)] if budget.max_seconds else []
     elements = ", ".join(chemical_symbols[z] for z in potential.elements)
     lines = [
@@ -256,6 +257,6 @@ def _card(settings: dict[str, Any], dataset: Dataset, metrics: dict[str, Any]) -
 def _print_result(console: Console, metrics: dict[str, Any], run_dir: Path) -> None:
     for table in (metrics_table(metrics), element_table(metrics), config_type_table(metrics)):
         if table.rows:
-            console.print(table)
-    console.print(summary_line(metrics), highlight=False)
-    console.print(f"report: {run_dir / 'report.html'}   model: {run_dir / 'model'}", highlight=False, soft_wrap=True)
+            console.print(rich_table(table))
+    say(console, summary_line(metrics))
+    say(console, f"report: {run_dir / 'report.html'}   model: {run_dir / 'model'}")

@@ -13,6 +13,7 @@ from gnnpot.errors import DataError, DataWarning
 from gnnpot.keys import TRAINABLE
 from gnnpot.report.metrics import label_counts
 from gnnpot.report.tables import coverage_table
+from gnnpot.report.terminal import rich_table, say
 from gnnpot.training.preparation import Dataset
 
 EXPECTED = ("energy", "forces")
@@ -38,8 +39,8 @@ def inspect_data(
         part: label_counts([labels[k] for k in indices], [dataset.frames[k].numbers for k in indices])
         for part, indices in dataset.parts.items()
     }
-    console.print(coverage_table(counts))
-    console.print(f"split: {dataset.split.reason}", highlight=False, markup=False, soft_wrap=True)
+    console.print(rich_table(coverage_table(counts)))
+    say(console, f"split: {dataset.split.reason}")
     asked_for = [name for name in EXPECTED if name in learnable and float(loss[name]["weight"]) > 0.0]
     require_labels([dataset.frames[k] for k in dataset.parts["train"]], asked_for)
     _look_at_labels(dataset, labels)

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from gnnpot.data.files import replacing
 from gnnpot.keys import metric_name
-from gnnpot.report.files import replacing
 
 
 class TrainingLog:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from gnnpot.keys import PROPERTIES, TRAINABLE, metric_name
 from gnnpot.report.formatting import duration, significant
+from gnnpot.report.terminal import say
 from gnnpot.training.pace import Pace
 
 REFRESH_SECONDS = 0.5
@@ -89,7 +90,7 @@ class ProgressDisplay(lightning.Callback):
         self._next_line = progress + 1.0 / LINES
         errors = f"; validation {self._errors}" if self._errors else ""
         line = f"{100 * progress:3.0f} %  epoch {row['epoch']}, {self.time_left(progress)}{errors}"
-        self._console.print(line, highlight=False, soft_wrap=True)
+        say(self._console, line)
 
     def time_left(self, progress: float) -> str:
         """Time left by the progress since this process started."""

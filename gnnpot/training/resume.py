@@ -7,8 +7,8 @@ import torch
 import yaml
 
 from gnnpot.config import compose, flatten, nearest_key
+from gnnpot.data.files import replacing
 from gnnpot.errors import ConfigError, TrainingError
-from gnnpot.report.files import replacing
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINT_FILE = "last.ckpt"

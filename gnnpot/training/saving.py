@@ -10,8 +10,8 @@ from typing import Any
 
 import lightning
 
+from gnnpot.data.files import replacing
 from gnnpot.errors import TrainingError
-from gnnpot.report.files import replacing
 from gnnpot.training.course import Course
 
 SAVING_SHARE = 0.02

@@ -5,6 +5,7 @@ import pytest
 from ase.build import fcc111
 
 from gnnpot.apps.check import FAILED, LAWS, REPORTED, SKIPPED, check, example_structure
+from gnnpot.errors import UnknownElementError
 from gnnpot.models.schnet import SchNet
 
 
@@ -44,10 +45,19 @@ def test_slab_skips_the_stress_with_the_reason(argon_potential):
     assert "pbc is [True, True, False]" in stress.remark
 
 
-def test_unknown_element_in_the_structure_is_a_failure_with_a_message(argon_potential):
-    result = check(argon_potential, "Li2O", steps=5)
-    assert {f.status for f in result.findings if f.name == "rotation"} == {FAILED}
-    assert "this model knows Ar" in result.findings[0].remark
+def test_an_unknown_element_in_the_structure_is_no_failure_of_the_model(argon_potential):
+    with pytest.raises(UnknownElementError, match=r"Li2O, frame 0: .*this model knows Ar"):
+        check(argon_potential, "Li2O", steps=5)
+
+
+def test_the_table_of_a_direct_model_fits_a_terminal_and_reasons_stand_below_it(swirling_forces, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    check(swirling_forces, steps=5)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines[:-1] if line.split()[-1:] in (["passed"], ["skipped"], ["failed"], ["reported"])]
+    assert len(rows) == len(LAWS) + 1
+    assert lines.count("skipped: a direct-force model has no energy") == 1
+    assert lines[-1].startswith("Swirl") and "reported" in lines[-1]
 
 
 def test_findings_are_written(argon_potential, tmp_path):

@@ -15,12 +15,13 @@ from gnnpot.report.tables import (
     metrics_table,
     summary_line,
 )
+from gnnpot.report.terminal import rich_table
 from gnnpot.report.worst import worst_table
 
 
 def printed(table: Table, width: int = 80) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(table)
+    Console(file=stream, width=width).print(rich_table(table))
     return stream.getvalue()
 
 
