@@ -139,6 +139,7 @@ def _run(words: list[str]) -> int:
 def call(name: str, overrides: Sequence[str]) -> int:
     """Compose the configuration of a verb and call its function; 0, or 1 if the result says that it failed."""
     from gnnpot.config import compose
+    from gnnpot.kinds import checked_kinds, hints_of
 
     verb = VERBS[name]
     words = list(overrides)
@@ -147,7 +148,7 @@ def call(name: str, overrides: Sequence[str]) -> int:
     config = compose(name, words)
     module, _, function_name = verb.function.partition(":")
     function = getattr(importlib.import_module(module), function_name)
-    result: Any = function(config) if verb.takes_config else function(**config)
+    result: Any = function(config) if verb.takes_config else function(**checked_kinds(config, hints_of(function)))
     return 0 if getattr(result, "ok", True) else FAILED
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnpot.errors import ConfigError, did_you_mean
+from gnnpot.kinds import checked_kinds, hints_of
 
 PATH_KEYS = re.compile(
     r"(^|\.)(path|\w+_path|checkpoint|structure|output|run_dir|resume|trajectory|cache)$|^hydra\.searchpath$"
@@ -195,7 +196,8 @@ def build(config: dict[str, Any], allowed: Iterable[str], **extra: Any) -> Any:
     """Build the object that ``{"_target_": "module.Class", **arguments}`` describes.
 
     Raises:
-        ConfigError: the class is not allowed, or an argument does not exist (the nearest right one is named).
+        ConfigError: the class is not allowed, an argument does not exist (the nearest right one is named), or one
+            has a value that the class does not take.
     """
     import inspect
 
@@ -208,4 +210,8 @@ def build(config: dict[str, Any], allowed: Iterable[str], **extra: Any) -> Any:
     for name in arguments:
         if name not in parameters and not open_ended:
             raise ConfigError(f"{found.__name__} has no argument {name!r}; {did_you_mean(name, parameters)}")
-    return found(**arguments, **extra)
+    arguments = checked_kinds(arguments, hints_of(found), f"{found.__name__}: ")
+    try:
+        return found(**arguments, **extra)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{found.__name__} cannot be made of {arguments}: {error}") from error

@@ -15,6 +15,7 @@ FLOORS = {
     "errors": 0,
     "_version": 0,
     "keys": 0,
+    "kinds": 0,
     "config": 0,
     "data": 1,
     "nn": 2,
@@ -26,7 +27,7 @@ FLOORS = {
     "__init__": 6,
     "__main__": 7,
 }
-WITHIN_A_FLOOR = {("config", "errors"), ("keys", "errors")}
+WITHIN_A_FLOOR = {("config", "errors"), ("keys", "errors"), ("kinds", "errors"), ("config", "kinds")}
 ONLY_IN = {
     "lightning": ("training/",),
     "hydra": ("config.py",),

@@ -28,7 +28,7 @@ def load_structure(structure: Atoms | str | Path, repeat: Repeat = None) -> Atom
 
     Args:
         structure: atoms, or a path; ``file.xyz@3`` is frame 3 of a file, a bare path its last frame. Or the name of
-            bundled data, ``Li2O`` (its first frame) or ``Li2O@3``.
+            bundled data, ``Li2O`` (of its largest cells that of the lowest energy) or ``Li2O@3``.
         repeat: copies along the cell vectors, one number or three; the charge is multiplied with them.
 
     Raises:
@@ -49,6 +49,18 @@ def load_structure(structure: Atoms | str | Path, repeat: Repeat = None) -> Atom
     if "charge" in atoms.info:
         repeated.info["charge"] = atoms.info["charge"] * int(np.prod(copies))
     return repeated
+
+
+def calmest_frame(path: Path) -> int:
+    """Number of the frame that has the lowest energy among those of the largest cells, to start a simulation from.
+
+    >>> calmest_frame(bundled_path("Li2O"))
+    45
+    """
+    frames = ase.io.read(path, index=":")
+    most = max(len(atoms) for atoms in frames)
+    energies = [a.get_potential_energy() if len(a) == most else np.inf for a in frames]
+    return int(np.argmin(energies))
 
 
 def snapshot(atoms: Atoms) -> Atoms:
@@ -125,7 +137,7 @@ def _read(text: str) -> Atoms:
     bundled = bundled_path(name)
     path = bundled or Path(name)
     if number is None:
-        number = -1 if bundled is None else 0
+        number = -1 if bundled is None else calmest_frame(bundled)
     if not path.exists():
         names = ", ".join(bundled_names())
         raise DataError(

@@ -130,7 +130,7 @@ def _group_table(
         )
         for group_name, group in groups.items()
     )
-    return Table(tuple(columns), rows)
+    return Table(tuple(columns), rows if names else ())
 
 
 def _coverage(counts: Mapping[str, int], key: str) -> str:

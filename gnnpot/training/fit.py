@@ -15,12 +15,10 @@ from ase.data import chemical_symbols
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from gnnpot.config import check_class
 from gnnpot.data.files import replacing
 from gnnpot.data.labels import frame_name
 from gnnpot.data.store import GraphStore
 from gnnpot.errors import ConfigError
-from gnnpot.keys import TRAINABLE
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import save
 from gnnpot.report.formatting import duration
@@ -29,17 +27,15 @@ from gnnpot.report.metrics import part_metrics
 from gnnpot.report.parity import save_parity
 from gnnpot.report.tables import config_type_table, element_table, metrics_table, summary_line
 from gnnpot.report.terminal import rich_table, say
-from gnnpot.training.assembly import OPTIMIZERS, Trained, budget_of, train
+from gnnpot.training.assembly import Trained, budget_of, train
 from gnnpot.training.batches import batch_size_of
 from gnnpot.training.evaluation import parity_of, trainable_properties
 from gnnpot.training.inspection import frames_without_twins, inspect_data
-from gnnpot.training.losses import loss_terms
 from gnnpot.training.preparation import (
     SPLIT_FILE,
     Dataset,
     graphs_of,
     model_class,
-    precision_of,
     prepare_model,
     prepare_store,
     read_dataset,
@@ -47,7 +43,7 @@ from gnnpot.training.preparation import (
 from gnnpot.training.provenance import peak_memory_mb, provenance
 from gnnpot.training.resume import CONFIG_FILE, checkpoint_of, completed, resumed_config, save_config
 from gnnpot.training.saving import TrainingInterrupted
-from gnnpot.training.schedule import schedule_of
+from gnnpot.training.settings import checked_settings
 from gnnpot.training.threads import limited_threads, worthwhile_threads
 
 
@@ -110,8 +106,7 @@ def fit(config: Mapping[str, Any]) -> FitResult:
 
 def _settle(config: dict[str, Any], is_main: bool) -> tuple[dict[str, Any], Path]:
     """The whole configuration and the run directory, which exists afterwards."""
-    settings = completed(config)
-    _check_values(settings)
+    settings = checked_settings(completed(config))
     if settings["resume"] is not None:
         run_dir = Path(settings["resume"]).expanduser()
         return resumed_config(settings, run_dir), run_dir
@@ -161,20 +156,6 @@ def _threads(settings: dict[str, Any], dataset: Dataset, store: GraphStore) -> i
     train = dataset.parts["train"]
     n_structures = batch_size_of(settings["batch_size"], store.n_atoms[train])
     return worthwhile_threads(float(store.n_edges[train].mean()) * n_structures, torch.get_num_threads())
-
-
-def _check_values(settings: dict[str, Any]) -> None:
-    """Refuse, before anything is read, what can be seen to be wrong."""
-    if settings.get("head") is not None:
-        raise ConfigError(f"head={settings['head']!r}: this version trains no response heads; leave it at null")
-    budget_of(settings)
-    schedule_of(settings["optimizer"]["schedule"])
-    precision_of(settings)
-    loss_terms(settings["loss"], TRAINABLE)
-    check_class(settings["optimizer"].get("_target_", ""), OPTIMIZERS)
-    decay = settings["trainer"]["ema"]
-    if decay is not None and not 0.0 < float(decay) < 1.0:
-        raise ConfigError(f"trainer.ema={decay} must lie between 0 and 1, or be null for no average")
 
 
 def _plan(settings: dict[str, Any], potential: Potential, run_dir: Path, checkpoint: Path | None) -> str:

@@ -1,7 +1,7 @@
 """A look at the data before anything is learned from them: what is labelled, what is left out, what looks wrong."""
 
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from gnnpot.data.checks import consistency_warnings, near_duplicates, require_la
 from gnnpot.data.labels import frame_name, labels_of
 from gnnpot.errors import DataError, DataWarning
 from gnnpot.keys import TRAINABLE
-from gnnpot.report.metrics import label_counts
+from gnnpot.report.metrics import COUNT_NAMES, label_counts
 from gnnpot.report.tables import coverage_table
 from gnnpot.report.terminal import rich_table, say
 from gnnpot.training.preparation import Dataset
@@ -44,6 +44,7 @@ def inspect_data(
     asked_for = [name for name in EXPECTED if name in learnable and float(loss[name]["weight"]) > 0.0]
     require_labels([dataset.frames[k] for k in dataset.parts["train"]], asked_for)
     _look_at_labels(dataset, labels)
+    _look_at_validation(counts, asked_for)
     for text in (*consistency_warnings(dataset.frames), *suspicious_frames(dataset.frames)):
         warnings.warn(text, DataWarning, stacklevel=2)
     _warn_of_twins(dataset)
@@ -62,6 +63,19 @@ def _look_at_labels(dataset: Dataset, labels: list[dict[str, Any]]) -> None:
         warnings.warn(
             f"{len(bare)} of {len(labels)} frames have no label at all and take no part, the first: "
             f"{frame_name(dataset.frames[bare[0]])}",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _look_at_validation(counts: Mapping[str, Mapping[str, int]], asked_for: Sequence[str]) -> None:
+    """Warn where the validation frames cannot tell which weights are best."""
+    missing = [name for name in asked_for if not counts.get("val", {}).get(COUNT_NAMES[name])]
+    if "val" in counts and missing:
+        warnings.warn(
+            f"none of the {counts['val']['n_structures']} validation frames has {' or '.join(missing)}, so that the "
+            "best weights are not chosen by it: give labeled frames as data.val_path, or draw another split "
+            "(data.split.seed=1)",
             DataWarning,
             stacklevel=3,
         )

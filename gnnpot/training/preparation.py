@@ -20,6 +20,7 @@ from gnnpot.data.readers import read
 from gnnpot.data.splits import Split, split_files, split_frames
 from gnnpot.data.store import GraphStore, cached_store
 from gnnpot.errors import ConfigError, GnnpotWarning, UnknownElementError, did_you_mean
+from gnnpot.kinds import checked_kinds, hints_of
 from gnnpot.models.potential import Potential
 from gnnpot.training.batches import Indices
 from gnnpot.training.datamodule import evaluation_batches
@@ -134,7 +135,8 @@ def prepare_model(config: dict[str, Any], dataset: Dataset) -> Potential:
     found = model_class(config)
     parameters = inspect.signature(found).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    arguments = defaults | {key: value for key, value in config["model"].items() if key != "_target_"}
+    given = {key: value for key, value in config["model"].items() if key != "_target_"}
+    arguments = checked_kinds(defaults | given, hints_of(found), "model.")
     if arguments.get("elements") is None:
         numbers = np.unique(np.concatenate([dataset.frames[k].numbers for k in train]))
         arguments["elements"] = numbers.tolist()

@@ -15,6 +15,7 @@ def test_last_frame_chosen_frame_and_bundled_name(tmp_path):
     assert str(load_structure(path).symbols) == "Li"
     assert str(load_structure(f"{path}@0").symbols) == "H"
     assert str(load_structure(f"{path}@-2").symbols) == "He"
+    assert load_structure("Li2O").info["frame"] != load_structure("Li2O@0").info["frame"] == 0
     assert len(load_structure("Li2O")) == 12
     with pytest.raises(DataError, match="no frame 7"):
         load_structure(f"{path}@7")

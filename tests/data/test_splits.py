@@ -182,6 +182,8 @@ def test_saved_split_comes_back(tmp_path: Path) -> None:
     assert back.to_json() == split.to_json()
     assert str(back) == "24 train, 3 val, 3 test frames (grouped by trajectory: 10 groups cover all frames)"
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["split.json"]
+    (tmp_path / "run" / "other").touch()
+    assert (tmp_path / "run" / "split.json").stat().st_mode == (tmp_path / "run" / "other").stat().st_mode
 
 
 def test_a_split_of_other_data_is_refused(tmp_path: Path) -> None:

@@ -58,6 +58,10 @@ def test_groups_of_another_part_can_be_asked_for(metrics):
     assert config_type_table({"test": {}}).rows == ()
 
 
+def test_groups_without_errors_make_no_table():
+    assert element_table({"test": {"per_element": {"Li": {"n_atoms": 3}}}}).rows == ()
+
+
 def test_coverage_says_which_share_has_the_label():
     table = coverage_table(
         {"train": {"n_structures": 4, "n_atoms": 2, "n_energy": 3, "n_force_components": 6}, "val": {}}

@@ -168,7 +168,7 @@ def test_partial_targets(settings: Settings, tmp_path: Path, names: tuple[str, .
 
 
 def test_mixed_labels_are_masked(settings: Settings, tmp_path: Path) -> None:
-    path = relabelled(tmp_path / "mixed.extxyz", 20, lambda k: ("energy",) if k % 2 else ("energy", "forces"))
+    path = relabelled(tmp_path / "mixed.extxyz", 20, lambda k: ("energy",) if k % 3 == 1 else ("energy", "forces"))
     result = fit(settings(data={"path": str(path)}))
     assert all(torch.isfinite(value).all() for value in weights(result.run_dir).values())
 
@@ -253,6 +253,17 @@ def test_a_run_is_not_overwritten(settings: Settings) -> None:
     [
         ({"trainer": {"precision": "float16"}}, "float16"),
         ({"trainer": {"ema": 1.5}}, "ema=1.5"),
+        ({"trainer": {"max_epochs": "three"}}, "trainer.max_epochs=three: give a whole number or null"),
+        ({"trainer": {"max_epochs": 2.5}}, "trainer.max_epochs=2.5: give a whole number"),
+        ({"trainer": {"early_stopping": 0}}, "trainer.early_stopping=0"),
+        ({"trainer": {"progress": "maybe"}}, "trainer.progress=maybe: give true or false"),
+        ({"batch_size": "big"}, "batch_size=big: give a whole number"),
+        ({"seed": None}, "seed=null: give a whole number"),
+        ({"loss": {"forces": {"weight": "much"}}}, "loss.forces.weight=much: give a number"),
+        ({"optimizer": {"lr": "fast"}}, "optimizer.lr=fast: give a number or null"),
+        ({"optimizer": {"lr": -1.0}}, "Adam cannot be made"),
+        ({"model": {"n_features": "wide"}}, "n_features=wide: give a whole number"),
+        ({"model": {"elements": "Cu"}}, "elements=Cu: give a list"),
         ({"head": "polarization"}, "head"),
         ({"trainre": {"max_epochs": 3}}, "did you mean 'trainer"),
         ({"trainer": {"max_epoch": 3}}, "max_epochs"),

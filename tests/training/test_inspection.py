@@ -78,6 +78,14 @@ def test_no_labels_are_refused() -> None:
         inspect_data(dataset(without(copper(8), "energy", "forces", "stress"), []), LOSS, Console(quiet=True))
 
 
+def test_validation_frames_without_a_wanted_label_are_warned_of() -> None:
+    frames = [*copper(8), *without(copper(3, seed=1), "energy")]
+    drawn = split_files(frames[:8], frames[8:])
+    data = Dataset(frames, drawn, "copper", "unknown")
+    with pytest.warns(DataWarning, match=r"none of the 3 validation frames has energy.*data\.val_path"):
+        inspect_data(data, LOSS, Console(quiet=True))
+
+
 def test_bare_frames_are_counted() -> None:
     with pytest.warns(DataWarning, match="1 of 9 frames have no label"):
         inspect_data(dataset([*copper(8), bulk("Cu", a=3.9)], []), LOSS, Console(quiet=True))

@@ -65,7 +65,7 @@ def read_with_ase(path: Path, format_name: str) -> Iterator[Atoms]:
         except DataError:
             raise
         except Exception as error:
-            raise DataError(f"{path}, frame {frame} cannot be read as {format_name}: {error!r}") from error
+            raise DataError(f"{path}, frame {frame} cannot be read as {format_name}: {_short(error)}") from error
 
 
 def ase_format(path: Path) -> str | None:
@@ -86,6 +86,11 @@ def checked_ase_format(name: str, own_formats: tuple[str, ...]) -> str:
         known = (*own_formats, *(known for known, what in ioformats.items() if what.can_read))
         raise DataError(f"there is no file format '{name}': {did_you_mean(name, known)}")
     return name
+
+
+def _short(error: Exception) -> str:
+    """Kind and text of an error, which for a file that is no text could hold the whole file."""
+    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _connected(path: Path) -> Any:

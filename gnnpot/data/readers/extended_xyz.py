@@ -1,6 +1,7 @@
 """Extended XYZ, frame by frame, so that a broken frame is named and a cut file never ends early in silence."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -10,7 +11,7 @@ from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
 from gnnpot.data.readers.sources import open_text
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, DataWarning
 
 _TENSORS = ("stress", "virial")
 _AS_WRITTEN = "_as_written"
@@ -66,6 +67,17 @@ def _frame_texts(path: Path) -> Iterator[str]:
                     )
         if pending:
             yield "".join(pending)
+            _look_at_end(pending[-1], path, frame)
+
+
+def _look_at_end(line: str, path: Path, frame: int) -> None:
+    if not line.endswith("\n"):
+        warnings.warn(
+            f"{path}, frame {frame}: the last line has no end: {line[-30:]!r}. If the file was cut there, its last "
+            "number is wrong",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
 def _n_atoms(line: str, path: Path, frame: int, number: int) -> int:

@@ -126,6 +126,10 @@ def test_damaged_files_name_the_frame(tmp_path, frames):
     (tmp_path / "a.traj").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"a.traj, frame 0 cannot be read as traj"):
         read(tmp_path / "a.traj")
+    (tmp_path / "a.dat").write_bytes(bytes(range(256)) * 100)
+    with pytest.raises(DataError, match=r"a.dat, frame 0 cannot be read as") as refused:
+        read(tmp_path / "a.dat")
+    assert len(str(refused.value)) < 500
     (tmp_path / "a.db").write_bytes(b"SQLite format 3\x00" + bytes(100))
     with pytest.raises(DataError, match=r"a.db cannot be read as an ASE database"):
         read(tmp_path / "a.db")

@@ -94,6 +94,12 @@ def test_a_cut_line_is_named(tmp_path):
         read(path)
 
 
+def test_a_last_line_without_end_is_reported(tmp_path):
+    path = file_of(tmp_path, (FRAME.format(more="") * 2)[:-2])
+    with pytest.warns(DataWarning, match=r"a.xyz, frame 1: the last line has no end.*cut there"):
+        assert len(read(path)) == 2
+
+
 def test_blank_lines_do_not_end_the_file(tmp_path):
     assert len(read(file_of(tmp_path, FRAME.format(more="") + "\n\n" + FRAME.format(more="") + "\n"))) == 2
 
