@@ -11,6 +11,7 @@ set -euo pipefail
 : "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}"
 output=${1:-benchmarks/results}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+mkdir -p "$output"
 crystal="$output/Si216.extxyz"
 [ -f "$crystal" ] || python -c "
 import sys
@@ -20,7 +21,9 @@ bulk('Si', cubic=True, a=5.469).repeat(3).write(sys.argv[1])" "$crystal"
 nve() {  # nve MODEL STRUCTURE REPEAT STEPS
     local run="$output/mlearn-Si-$1"
     [ -f "$run/nve/md.json" ] && return
-    gnnpot relax "checkpoint=$run" "structure=$2" "repeat=$3" fmax=0.02 dtype=float32 "output=$run/relaxed.extxyz"
+    rm -f "$run/relaxed.extxyz"
+    gnnpot relax "checkpoint=$run" "structure=$2" "repeat=$3" fmax=0.02 steps=500 dtype=float32 \
+        "output=$run/relaxed.extxyz" || [ -f "$run/relaxed.extxyz" ]  # not quite relaxed is good enough for a start
     gnnpot md "checkpoint=$run" "structure=$run/relaxed.extxyz" ensemble=nve temperature=1200 timestep=1 "steps=$4" \
         "output=$run/nve" trajectory=null overwrite=true
 }

@@ -324,7 +324,7 @@ def _print_summary(result: MDResult, settings: Ensemble, schedule: _Schedule) ->
         text += f", drift of the {result.drift_of} {result.drift:+.4f} meV/atom/ps"
     elif "Langevin" not in result.drift_of:
         text += ", too few samples for a drift"
-    if len(result.samples) > 2 and not np.isnan(result.samples[-1].conserved_eV_per_atom):
+    if result.drift is not None and not np.isnan(result.samples[-1].conserved_eV_per_atom):
         spread = np.std([s.conserved_eV_per_atom for s in result.samples]) * MEV_PER_EV
         text += f" (its standard deviation {spread:.3f} meV/atom)"
     text += f"; {result.steps_per_second:.1f} steps/s. Written to {result.output}"

@@ -27,6 +27,7 @@ def rich_table(table: Table) -> rich.table.Table:
         box=rich.box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
+        show_header=any(column.title for column in table.columns),
     )
     columns_of_cells = []
     start = 0

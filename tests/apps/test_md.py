@@ -34,6 +34,12 @@ def test_nve_conserves_energy_and_momentum(argon_potential, crystal, tmp_path, c
     assert "meV/atom/ps" in capsys.readouterr().out
 
 
+def test_a_run_too_short_for_a_drift_says_so_and_nothing_of_its_spread(argon_potential, crystal, tmp_path, capsys):
+    md(argon_potential, crystal, steps=20, output=tmp_path / "md")
+    printed = capsys.readouterr().out
+    assert "too few samples for a drift;" in printed and "deviation" not in printed
+
+
 def test_skin_changes_nothing_in_a_simulation(argon_potential, crystal, tmp_path):
     settings = {"ensemble": "npt", "temperature": 60, "timestep": 4, "steps": 60, "dtype": "float64", "pressure": 0.05}
     fresh = md(argon_potential, crystal, output=tmp_path / "fresh", skin=0.0, barostat_time=100, **settings)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gnnpot.report.facts import facts_table
 from gnnpot.report.metrics import part_metrics
 from gnnpot.report.page import Column, Table
 from gnnpot.report.parity import parity_data
@@ -15,7 +16,7 @@ from gnnpot.report.tables import (
     metrics_table,
     summary_line,
 )
-from gnnpot.report.terminal import rich_table
+from gnnpot.report.terminal import rich_table, say
 from gnnpot.report.worst import worst_table
 
 
@@ -56,6 +57,14 @@ def test_group_tables_fit_a_terminal(metrics, build):
 def test_groups_of_another_part_can_be_asked_for(metrics):
     assert [row[0] for row in element_table(metrics, "train").rows] == ["Li", "O"]
     assert config_type_table({"test": {}}).rows == ()
+
+
+def test_facts_have_no_empty_heading_and_sentences_no_markup():
+    lines = printed(facts_table({"n_frames": 3})).splitlines()
+    assert [line.split() for line in lines if line.strip()] == [["frames", "3"]]
+    stream = io.StringIO()
+    say(Console(file=stream, width=20), "written to runs/[b]a[/b]/model, and then\nmore")
+    assert stream.getvalue() == "written to runs/[b]a[/b]/model, and then\nmore\n"
 
 
 def test_groups_without_errors_make_no_table():
