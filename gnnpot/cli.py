@@ -1,6 +1,7 @@
 """The command line: a verb is a public function, its options are the keys of ``configs/<verb>.yaml``."""
 
 import importlib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -131,7 +132,7 @@ def _run(words: list[str]) -> int:
     if name not in VERBS:
         raise ConfigError(f"there is no `gnnpot {name}`; {did_you_mean(name, VERBS)}")
     if "-h" in overrides or "--help" in overrides:
-        sys.stdout.write(verb_help(name))
+        sys.stdout.write(verb_help(name, overrides))
         return 0
     return call(name, overrides)
 
@@ -165,8 +166,11 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def verb_help(name: str) -> str:
-    """Text of ``gnnpot VERB --help``: the sentence, three examples, and the configuration with its comments."""
+def verb_help(name: str, overrides: Sequence[str] = ()) -> str:
+    """Text of ``gnnpot VERB --help``: the sentence, three examples, and the configuration with its comments.
+
+    Groups chosen by the overrides (``gnnpot fit model=hdnnp --help``) are shown in the place of the defaults.
+    """
     from gnnpot.config import config_dir
 
     verb = VERBS[name]
@@ -175,21 +179,24 @@ def verb_help(name: str) -> str:
     lines += [f"  {example}" for example in verb.examples]
     lines += ["", "Keys and their defaults (any of them as key=value, nested ones with dots)"]
     lines += [f"  {line}" if line else "" for line in text.splitlines()]
-    lines += _groups(text)
+    lines += _groups(text, dict(word.split("=", 1) for word in overrides if "=" in word))
     return "\n".join(lines) + "\n"
 
 
-def _groups(text: str) -> list[str]:
-    """The groups that a configuration composes, with their entries."""
+def _groups(text: str, typed: dict[str, str]) -> list[str]:
+    """The groups that a configuration composes, their entries, and the keys of the chosen ones."""
     from gnnpot.config import config_dir, group_entries
 
-    groups = [folder.name for folder in sorted(config_dir().iterdir()) if folder.is_dir()]
-    named = [group for group in groups if f"{group}:" in text or f"{group}@" in text]
-    if not named:
+    chosen = dict(re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE))
+    groups = [group for group in chosen if (config_dir() / group).is_dir()]
+    chosen |= {group: entry for group, entry in typed.items() if group in groups}
+    if not groups:
         return []
     lines = ["", "Groups (chosen as group=name)"]
-    for group in named:
-        entries = group_entries(group)
-        if entries:
-            lines.append(f"  {group} = {' | '.join(entries)}")
+    lines += [f"  {group} = {' | '.join(group_entries(group))}" for group in groups]
+    for group in groups:
+        file = config_dir() / group / f"{chosen[group]}.yaml"
+        if file.is_file():
+            lines += ["", f"{group}={chosen[group]} (its keys as {group}.key=value)"]
+            lines += [f"  {line}" for line in file.read_text(encoding="utf-8").splitlines()]
     return lines

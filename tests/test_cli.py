@@ -1,5 +1,6 @@
 """The command line: help that teaches, errors in one line, exit codes."""
 
+import re
 import subprocess
 import sys
 import warnings
@@ -8,6 +9,7 @@ import pytest
 
 from gnnpot import __version__
 from gnnpot.cli import VERBS, main
+from gnnpot.config import compose, flatten
 from gnnpot.errors import DataWarning
 
 
@@ -30,6 +32,19 @@ def test_help_of_a_verb_shows_three_examples_and_its_keys(verb, capsys):
     text = capsys.readouterr().out
     assert text.count(f"  gnnpot {verb}") >= 3
     assert "Keys and their defaults" in text
+
+
+def test_help_of_fit_shows_every_key(capsys):
+    main(["fit", "--help"])
+    text = capsys.readouterr().out
+    for key in flatten(compose("fit")):
+        name = key.rpartition(".")[2]
+        assert re.search(rf"\b{name}:", text), key
+
+
+def test_help_shows_the_keys_of_the_group_that_is_typed(capsys):
+    main(["fit", "model=hdnnp", "--help"])
+    assert "n_angular: " in capsys.readouterr().out
 
 
 def test_help_of_fit_lists_the_models(capsys):
