@@ -1,5 +1,6 @@
 """The wheel carries everything a user needs, and works in a fresh environment outside of the checkout."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -51,14 +52,20 @@ def environment(wheel, tmp_path_factory):
     return python
 
 
+def clean_environment():
+    """Without a PYTHONPATH that could lead to the checkout."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def run(python, *words, cwd):
     command = [str(python), "-m", "gnnpot", *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd)
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=clean_environment())
 
 
 def test_the_installed_wheel_is_not_the_checkout(environment, tmp_path):
     code = "import gnnpot; print(gnnpot.__file__)"
-    found = subprocess.run([environment, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+    command = [environment, "-c", code]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=clean_environment())
     assert not found.stdout.startswith(str(ROOT))
 
 
