@@ -25,9 +25,10 @@ class GNNFF(GNNFFBackbone):
         n_features: width of the node features.
         n_edge_features: width of the edge features, and number of Gaussians of the distance.
         n_interactions: number of node and edge updates.
-        triplet_cutoff: radius around j of the atoms k in a triplet i, j, k, Å; at most the cutoff is used.
+        triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``; null: none, as published, and
             then forces jump when a neighbor crosses the cutoff.
+        l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
         symmetrize: n_ij and n_ji replaced by their mean, so that pairs of forces are opposite and Σ_i F_i = 0.
         remove_net_force: subtract the mean force of each structure.
 
@@ -50,10 +51,11 @@ class GNNFF(GNNFFBackbone):
         n_interactions: int = 3,
         triplet_cutoff: float = 4.0,
         envelope: str | None = "polynomial",
+        l_max: int | None = None,
         symmetrize: bool = False,
         remove_net_force: bool = False,
     ) -> None:
-        super().__init__(elements, cutoff, n_features, n_edge_features, n_interactions, triplet_cutoff, envelope)
+        super().__init__(elements, cutoff, n_features, n_edge_features, n_interactions, triplet_cutoff, envelope, l_max)
         self.symmetrize = symmetrize
         self.remove_net_force = remove_net_force
         self.element_table = ElementTable(self.elements)
@@ -67,7 +69,7 @@ class GNNFF(GNNFFBackbone):
         """Forces ``(n_atoms, 3)``, eV/Å."""
         vectors = edge_vectors(graph)
         distances = vectors.norm(dim=1)
-        outputs = self.layers(self.types(graph), graph, distances)
+        outputs = self.layers(self.types(graph), graph, vectors, distances)
         strengths = self.readout(outputs.edges)[:, 0]
         if self.symmetrize:
             strengths = 0.5 * (strengths + gather(strengths, outputs.around.pairs.reverse))

@@ -19,8 +19,9 @@ class GNNFFBackbone(Potential):
         n_features: width of the node features.
         n_edge_features: width of the edge features, and number of Gaussians of the distance.
         n_interactions: number of node and edge updates.
-        triplet_cutoff: radius around j of the atoms k in a triplet i, j, k, Å; at most the cutoff is used.
+        triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
         envelope: ``polynomial``, ``cosine`` or null for none.
+        l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class GNNFFBackbone(Potential):
         cutoff: float = 5.0,
         n_features: int = 64,
         n_edge_features: int = 32,
-        n_interactions: int = 3,
+        n_interactions: int = 2,
         triplet_cutoff: float = 4.0,
         envelope: str | None = "polynomial",
+        l_max: int | None = 2,
     ) -> None:
         super().__init__(elements, cutoff)
         self.n_features = n_features
@@ -39,8 +41,9 @@ class GNNFFBackbone(Potential):
         self.n_interactions = n_interactions
         self.triplet_cutoff = triplet_cutoff
         self.envelope = envelope
+        self.l_max = l_max
         sizes = (len(self.elements), n_features, n_edge_features, n_interactions)
-        self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope)
+        self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope, l_max)
         self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
@@ -49,4 +52,5 @@ class GNNFFBackbone(Potential):
 
     def features(self, graph: AtomicGraph) -> Tensor:
         """h_i^L, ``(n_atoms, n_features)``."""
-        return self.layers(self.types(graph), graph, edge_vectors(graph).norm(dim=1)).nodes
+        vectors = edge_vectors(graph)
+        return self.layers(self.types(graph), graph, vectors, vectors.norm(dim=1)).nodes

@@ -13,7 +13,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     """Node and edge updates of GNNFF (Park et al., npj Comput. Mater. 7, 73 (2021)), read out as pair energies.
 
     E = Σ_i E0(Z_i) + s/2 Σ_(i,j) f_c(r_ij) ε_ij,  ε_ij = MLP(e_ij^L) over directed edges; half of each pair's energy
-    belongs to each of its atoms. Equations of the updates: `gnnpot.nn.gnnff_layers`.
+    belongs to each of its atoms. Equations of the updates: `gnnpot.nn.gnnff_layers`. Unlike the published edges, which
+    compare lengths only, these know the angles between them, up to Legendre polynomials of degree ``l_max``.
 
     Args:
         elements: symbols or atomic numbers; null in a configuration: those of the training data.
@@ -21,9 +22,11 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         n_features: width of the node features.
         n_edge_features: width of the edge features, and number of Gaussians of the distance.
         n_interactions: number of node and edge updates.
-        triplet_cutoff: radius around j of the atoms k in a triplet i, j, k, Å; at most the cutoff is used.
+        triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``; null: none, and then energies
             and forces jump when a neighbor crosses the cutoff.
+        l_max: degree to which edges know the angles between them; null: they know lengths only, as published, through
+            sums over triplets.
 
     >>> import torch
     >>> from ase.build import bulk
@@ -37,7 +40,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """¼ Σ_j f_c(r_ij) (ε_ij + ε_ji), ``(n_atoms,)``."""
-        outputs = self.layers(self.types(graph), graph, edge_vectors(graph).norm(dim=1))
+        vectors = edge_vectors(graph)
+        outputs = self.layers(self.types(graph), graph, vectors, vectors.norm(dim=1))
         energies = self.readout(outputs.edges)[:, 0] * outputs.around.envelope
         return sum_over_neighbors(0.25 * (energies + gather(energies, outputs.around.pairs.reverse)), graph)
 

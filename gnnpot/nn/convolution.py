@@ -54,6 +54,11 @@ def only_parameters() -> Iterator[None]:
         _of_weights.reset(token)
 
 
+def geometry_is_wanted() -> bool:
+    """Whether derivatives by positions are asked for: not within `only_parameters`."""
+    return _of_weights.get()
+
+
 def convolve(values: Tensor, table: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
     """Messages m_i ``(n_atoms, n_features)``; differentiable to any order.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, at_centers, at_neighbors, edge_vectors, gather, scatter_sum
 from gnnpot.data.triplets import undirected_pairs
+from gnnpot.nn.angular import SphericalHarmonics, moments, projections
 from gnnpot.nn.gated_sum import Blocks, gate, gated_sum
 from gnnpot.nn.radial import CosineCutoff, GaussianBasis, PolynomialCutoff, build_envelope
 
@@ -34,13 +35,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the layers need of the geometry: f_c(r_ij) at both cutoffs ``(n_edges,)``, and who meets whom."""
+    """What the layers need of the geometry: f_c(r_ij) at both cutoffs ``(n_edges,)``, who meets whom, Y_lm(r̂_ij)."""
 
     envelope: Tensor
     triplet_envelope: Tensor
     pairs: Pairs
     neighbors: Blocks
     triplets: Blocks
+    harmonics: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,66 @@ class EdgeUpdate(nn.Module):
         return torch.tanh(edges + gather(two_body, around.pairs.of_edge) + scale * three_body)
 
 
+class AngularEdgeUpdate(nn.Module):
+    """Two- and three-body update of the edges that knows the angles between them; of cost linear in the edges.
+
+    e_ij' = tanh(e_ij + σ(c W₃ + b₃) ⊙ tanh(c W₄ + b₄) + σ(g W₅ + b₅) ⊙ tanh(g W₆ + b₆)),
+
+    c = h_i ⊙ h_j, g = [h_i, h_j, e_ij, J_ij, J_ji],  J_ij,l = s Σ_k f_c(r_ik) φ_ik,l P_l(cos θ_jik),
+    φ_ik = σ(d W₇ + b₇) ⊙ tanh(d W₈ + b₈), d = [h_i, h_k, e_ik]. Where the paper's triplets compare distances, these
+    compare directions too, through products of sums (`gnnpot.nn.angular`) that never visit a triplet.
+    """
+
+    def __init__(self, n_features: int, n_edge_features: int, l_max: int) -> None:
+        super().__init__()
+        self.n_degrees, self.n_channels = l_max + 1, max(n_edge_features // 2, 1)
+        n_angular = self.n_degrees * self.n_channels
+        self.channel_sizes = (n_features, n_features, n_edge_features)
+        self.gate_sizes = (n_features, n_features, n_edge_features, n_angular, n_angular)
+        self.pair_linear = nn.Linear(n_features, 2 * n_edge_features)
+        self.channel_linear = nn.Linear(sum(self.channel_sizes), 2 * n_angular)
+        self.gate_linear = nn.Linear(sum(self.gate_sizes), 2 * n_edge_features)
+        _initialize(self.pair_linear, (n_features,), (2.0,))
+        _initialize(self.channel_linear, self.channel_sizes, (0.6, 0.6, EDGE_GAIN))
+        _initialize(self.gate_linear, self.gate_sizes, (0.6, 0.6, EDGE_GAIN, EDGE_GAIN, EDGE_GAIN))
+
+    def forward(self, nodes: Tensor, edges: Tensor, graph: AtomicGraph, around: Surroundings, scale: Tensor) -> Tensor:
+        """New edge features ``(n_edges, n_edge_features)``."""
+        angular = self.angular_features(nodes, edges, graph, around, scale)
+        weight_i, weight_j, weight_ij, weight_own, weight_other = self.gate_linear.weight.split(self.gate_sizes, dim=1)
+        inputs = torch.addmm(_of_atoms(nodes, weight_i, weight_j, self.gate_linear.bias, graph), edges, weight_ij.t())
+        inputs = torch.addmm(inputs, angular, weight_own.t())
+        inputs = inputs + gather(angular @ weight_other.t(), around.pairs.reverse)
+        first, second = around.pairs.atoms
+        two_body = gate(self.pair_linear(gather(nodes, first) * gather(nodes, second)))
+        return torch.tanh(edges + gather(two_body, around.pairs.of_edge) + gate(inputs))
+
+    def angular_features(
+        self, nodes: Tensor, edges: Tensor, graph: AtomicGraph, around: Surroundings, scale: Tensor
+    ) -> Tensor:
+        """J_ij, ``(n_edges, (l_max + 1) n_channels)``."""
+        if around.harmonics is None:
+            raise ValueError("surroundings without harmonics, for layers that know the angles")
+        weight_i, weight_k, weight_ik = self.channel_linear.weight.split(self.channel_sizes, dim=1)
+        of_atoms = _of_atoms(nodes, weight_i, weight_k, self.channel_linear.bias, graph)
+        channels = gate(torch.addmm(of_atoms, edges, weight_ik.t())) * (scale * around.triplet_envelope)[:, None]
+        shape = (graph.n_edges, self.n_degrees, self.n_channels)
+        found = moments(channels.reshape(shape), around.harmonics, graph.centers, graph.n_atoms)
+        return projections(found, around.harmonics, graph.centers).flatten(1)
+
+
+def _of_atoms(nodes: Tensor, of_center: Tensor, of_neighbor: Tensor, bias: Tensor, graph: AtomicGraph) -> Tensor:
+    """h_i W_i + h_j W_j + b of every edge."""
+    at_center = at_centers(nn.functional.linear(nodes, of_center, bias), graph)
+    return at_center + at_neighbors(nodes @ of_neighbor.t(), graph)
+
+
 class GNNFFLayers(nn.Module):
     """Embedding and ``n_interactions`` pairs of node and edge updates.
 
     h_i⁰ is an embedding of the element, e_ij⁰ the ``n_edge_features`` Gaussians of r_ij. The sums over j and k are
     scaled by s = ⟨Σ_j f_c(r_ij)⟩^(-1/2) of the training set (each with its own cutoff), in the place of the paper's
-    batch normalization.
+    batch normalization. Edges are updated through triplets, or where ``l_max`` is given, through angles.
     """
 
     message_scale: Tensor
@@ -122,6 +178,7 @@ class GNNFFLayers(nn.Module):
         cutoff: float,
         triplet_cutoff: float,
         envelope: str | None,
+        l_max: int | None,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(n_elements, n_features)
@@ -130,20 +187,23 @@ class GNNFFLayers(nn.Module):
         self.triplet_envelope = _envelope(envelope, min(triplet_cutoff, cutoff))
         sizes = (n_features, n_edge_features)
         self.node_updates = nn.ModuleList(NodeUpdate(*sizes) for _ in range(n_interactions))
-        self.edge_updates = nn.ModuleList(EdgeUpdate(*sizes) for _ in range(n_interactions))
+        self.harmonics = None if l_max is None else SphericalHarmonics(l_max)
+        self.edge_updates = nn.ModuleList(
+            EdgeUpdate(*sizes) if l_max is None else AngularEdgeUpdate(*sizes, l_max) for _ in range(n_interactions)
+        )
         self.register_buffer("message_scale", torch.ones(()))
         self.register_buffer("triplet_scale", torch.ones(()))
 
-    def forward(self, types: Tensor, graph: AtomicGraph, distances: Tensor) -> LayerOutputs:
-        """Features after the last update, from element types ``(n_atoms,)`` and distances ``(n_edges,)``."""
-        around = self.surroundings(graph, distances)
+    def forward(self, types: Tensor, graph: AtomicGraph, vectors: Tensor, distances: Tensor) -> LayerOutputs:
+        """Features after the last update, from element types ``(n_atoms,)``, r_ij ``(n_edges, 3)`` and |r_ij|."""
+        around = self.surroundings(graph, vectors, distances)
         nodes, edges = self.embedding(types), self.radial_basis(distances)
         for node_update, edge_update in zip(self.node_updates, self.edge_updates, strict=True):
             nodes = node_update(nodes, edges, around, self.message_scale)
             edges = edge_update(nodes, edges, graph, around, self.triplet_scale)
         return LayerOutputs(nodes, edges, around)
 
-    def surroundings(self, graph: AtomicGraph, distances: Tensor) -> Surroundings:
+    def surroundings(self, graph: AtomicGraph, vectors: Tensor, distances: Tensor) -> Surroundings:
         """Envelopes, and which neighbors and triplets there are; edges beyond the cutoff are left out."""
         starts = _first_edges(graph)
         atoms = torch.arange(graph.n_atoms + 1, device=starts.device)
@@ -155,6 +215,7 @@ class GNNFFLayers(nn.Module):
             pairs,
             neighbors=Blocks(atoms, atoms[:-1], starts, within, skip_same=False),
             triplets=Blocks(starts, pairs.reverse, starts, close, skip_same=True),
+            harmonics=None if self.harmonics is None else self.harmonics(vectors / distances[:, None]),
         )
 
     def counting(self, graphs: Iterable[AtomicGraph]) -> Iterator[AtomicGraph]:

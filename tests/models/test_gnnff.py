@@ -13,7 +13,7 @@ from gnnpot.errors import ConfigError, PropertyNotAvailableError
 from gnnpot.models.gnnff import GNNFF
 from gnnpot.models.gnnff_conservative import GNNFFConservative
 from gnnpot.models.potential import derive
-from gnnpot.nn.gnnff_layers import GNNFFLayers
+from gnnpot.nn.gnnff_layers import GNNFFLayers, LayerOutputs
 
 CUTOFF = 4.0
 
@@ -29,12 +29,22 @@ def water() -> AtomicGraph:
     return graph_from_atoms(molecule("H2O"), CUTOFF)
 
 
-def layers(n_elements: int = 2, triplet_cutoff: float = 3.2, envelope: str | None = "polynomial") -> GNNFFLayers:
+def layers(
+    n_elements: int = 2,
+    triplet_cutoff: float = 3.2,
+    envelope: str | None = "polynomial",
+    l_max: int | None = None,
+) -> GNNFFLayers:
     torch.manual_seed(0)
-    made = GNNFFLayers(n_elements, 5, 4, 2, CUTOFF, triplet_cutoff, envelope).double()
+    made = GNNFFLayers(n_elements, 5, 4, 2, CUTOFF, triplet_cutoff, envelope, l_max).double()
     made.message_scale.fill_(0.4)
     made.triplet_scale.fill_(0.7)
     return made
+
+
+def apply(model: GNNFFLayers, types: torch.Tensor, graph: AtomicGraph) -> LayerOutputs:
+    vectors = edge_vectors(graph)
+    return model(types, graph, vectors, vectors.norm(dim=1))
 
 
 def edge_chains(graph: AtomicGraph) -> list[tuple[int, int]]:
@@ -83,15 +93,76 @@ def test_equations_against_loops(graph, envelope):
     model = layers(envelope=envelope)
     types = (graph.atomic_numbers == graph.atomic_numbers[0]).long()
     with torch.no_grad():
-        found = model(types, graph, edge_vectors(graph).norm(dim=1))
+        found = apply(model, types, graph)
         nodes, edges = naive(model, types, graph)
     torch.testing.assert_close(found.nodes, nodes, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(found.edges, edges, rtol=1e-12, atol=1e-12)
 
 
+def angular_loops(model: GNNFFLayers, types: torch.Tensor, graph: AtomicGraph) -> tuple[torch.Tensor, torch.Tensor]:
+    """The equations of `AngularEdgeUpdate`, angle after angle, with Legendre polynomials of the cosines."""
+    vectors = edge_vectors(graph)
+    r = vectors.norm(dim=1)
+    cosines = (vectors @ vectors.T) / (r[:, None] * r)
+    legendre = torch.stack([torch.ones_like(cosines), cosines, 1.5 * cosines**2 - 0.5])
+    i, j = graph.edge_index.tolist()
+    reverse = reverse_edges(graph).tolist()
+    near, close = model.envelope(r), model.triplet_envelope(r)
+    h, e = list(model.embedding(types)), list(model.radial_basis(r))
+    edges = range(graph.n_edges)
+    for node_update, update in zip(model.node_updates, model.edge_updates, strict=True):
+        h = [
+            torch.tanh(
+                h[a] + 0.4 * sum(near[k] * concatenated(node_update.linear, h[a], e[k]) for k in edges if i[k] == a)
+            )
+            for a in range(graph.n_atoms)
+        ]
+        channels = [concatenated(update.channel_linear, h[i[k]], h[j[k]], e[k]).reshape(3, -1) for k in edges]
+        angular = [
+            sum(0.7 * close[k] * channels[k] * legendre[:, ij, k, None] for k in edges if i[k] == i[ij]).flatten()
+            for ij in edges
+        ]
+        e = [
+            torch.tanh(
+                e[k]
+                + concatenated(update.pair_linear, h[i[k]] * h[j[k]])
+                + concatenated(update.gate_linear, h[i[k]], h[j[k]], e[k], angular[k], angular[reverse[k]])
+            )
+            for k in edges
+        ]
+    return torch.stack(h), torch.stack(e)
+
+
+@pytest.mark.parametrize("graph", [small_cell(), water()], ids=["crystal", "molecule"])
+def test_angular_equations_against_loops(graph):
+    model = layers(l_max=2)
+    types = (graph.atomic_numbers == graph.atomic_numbers[0]).long()
+    with torch.no_grad():
+        found = apply(model, types, graph)
+        nodes, edges = angular_loops(model, types, graph)
+    torch.testing.assert_close(found.nodes, nodes, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.edges, edges, rtol=1e-12, atol=1e-12)
+
+
+def test_only_angular_edges_tell_angles_apart():
+    """Two environments with the same distances from the center and among its neighbors' chains, but other angles."""
+    square = Atoms("Cu5", [[0, 0, 0], [2, 0, 0], [-2, 0, 0], [0, 2, 0], [0, -2, 0]])
+    bent = square.copy()
+    angle = np.radians(75.0)
+    bent.positions[3:] = [[2 * np.cos(angle), 2 * np.sin(angle), 0], [-2 * np.cos(angle), -2 * np.sin(angle), 0]]
+    differences = []
+    for l_max in (None, 2):
+        torch.manual_seed(0)
+        model = GNNFFConservative(["Cu"], cutoff=2.4, l_max=l_max).double()
+        pair = [derive(model, graph_from_atoms(atoms, 2.4), ["energy"])["energy"] for atoms in (square, bent)]
+        differences.append(abs(float(pair[0] - pair[1])))
+    assert differences[0] < 1e-12 < 1e-9 < differences[1]
+
+
 def test_triplets_are_the_chains_of_edges():
     graph = small_cell()
-    around = layers(envelope=None).surroundings(graph, edge_vectors(graph).norm(dim=1))
+    vectors = edge_vectors(graph)
+    around = layers(envelope=None).surroundings(graph, vectors, vectors.norm(dim=1))
     first, second = around.triplets.pairs()
     kept = [(ij, jk) for ij, jk in edge_chains(graph) if around.triplets.keep[jk]]
     assert sorted(zip(first.tolist(), second.tolist(), strict=True)) == kept
@@ -123,7 +194,7 @@ def test_layers_against_those_of_pytorch_geometric():
             edge_block.lin_c3.load_state_dict(edge_update.triplet_linear.state_dict())
             nodes = node_block(nodes, edges, i)
             edges = edge_block(nodes, edges, i, j, i[ij], j[ij], j[jk], ij, jk)
-        found = model(types, graph, distances)
+        found = apply(model, types, graph)
     torch.testing.assert_close(found.nodes, nodes, rtol=1e-11, atol=1e-12)
     torch.testing.assert_close(found.edges, edges, rtol=1e-11, atol=1e-12)
 
@@ -136,17 +207,12 @@ def test_direct_forces_by_hand():
     vectors = edge_vectors(graph)
     r = vectors.norm(dim=1)
     with torch.no_grad():
-        _, edges = outputs_of(model.layers, (graph.atomic_numbers == 8).long(), graph)
+        edges = apply(model.layers, (graph.atomic_numbers == 8).long(), graph).edges
         strengths = model.readout(edges)[:, 0] * model.layers.envelope(r)
         expected = torch.zeros(3, 3, dtype=torch.float64)
         for k, center in enumerate(graph.centers.tolist()):
             expected[center] -= 2.0 * strengths[k] * vectors[k] / r[k]
         torch.testing.assert_close(model(graph)["forces"], expected, rtol=1e-10, atol=1e-12)
-
-
-def outputs_of(model: GNNFFLayers, types: torch.Tensor, graph: AtomicGraph) -> tuple[torch.Tensor, torch.Tensor]:
-    outputs = model(types, graph, edge_vectors(graph).norm(dim=1))
-    return outputs.nodes, outputs.edges
 
 
 def test_conservative_energy_is_half_the_sum_over_edges():
@@ -155,7 +221,7 @@ def test_conservative_energy_is_half_the_sum_over_edges():
     graph = small_cell()
     r = edge_vectors(graph).norm(dim=1)
     with torch.no_grad():
-        _, edges = outputs_of(model.layers, model.types(graph), graph)
+        edges = apply(model.layers, model.types(graph), graph).edges
         expected = 0.5 * (model.layers.envelope(r) * model.readout(edges)[:, 0]).sum()
         torch.testing.assert_close(model.atomic_outputs(graph).sum(), expected)
     assert "stress" in derive(model, graph, ["stress"])
