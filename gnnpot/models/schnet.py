@@ -75,10 +75,10 @@ class SchNet(EnergyPotential):
     def __init__(
         self,
         elements: Sequence[int | str] | None = None,
-        cutoff: float = 5.0,
+        cutoff: float = 6.5,
         n_features: int = 64,
         n_interactions: int = 3,
-        n_radial: int = 32,
+        n_radial: int = 16,
         envelope: str = "polynomial",
     ) -> None:
         super().__init__(elements, cutoff)
