@@ -21,8 +21,8 @@ cell() {  # cell MODEL ELEMENT TIME [OVERRIDES...]
         "data.test_path=$GNNPOT_DATA/mlearn/${element}_test.xyz" "trainer.max_time=$time" "run_dir=$run" "$@" "${go_on[@]}"
 }
 
-cell hdnnp Si 00:00:15:00
-cell hdnnp Li 00:00:15:00
+cell hdnnp Si 00:00:04:00
+cell hdnnp Li 00:00:04:00
 cell schnet Si 00:00:15:00
 cell schnet Li 00:00:15:00
 cell gnnff_conservative Si 00:00:30:00 batch_size=2
