@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from torch import Tensor
 
-from gnnpot.apps.skin import NeighborSkin
+from gnnpot.apps.skin import NeighborSkin, same_bits
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.labels import voigt_vector
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
@@ -91,7 +91,9 @@ class Calculator(AseCalculator):
                 "Born charges), and this one has none; leave field=null"
             )
         self.potential = prepared(model, device, dtype)
-        self.neighbors = NeighborSkin(self.potential.cutoff, skin, dtype_of(dtype), device)
+        self.neighbors = NeighborSkin(
+            self.potential.cutoff, skin, dtype_of(dtype), device, self.potential.ignores_far_edges
+        )
         has_energy = "energies" in self.potential.outputs
         self.implemented_properties = (
             ["energy", "free_energy", "energies", "forces", "stress"] if has_energy else ["forces"]
@@ -107,10 +109,10 @@ class Calculator(AseCalculator):
         if last is None:
             return list(all_changes)
         same = {
-            "positions": np.array_equal(last.positions, atoms.positions),
-            "numbers": np.array_equal(last.numbers, atoms.numbers),
-            "cell": np.array_equal(last.cell.array, atoms.cell.array),
-            "pbc": np.array_equal(last.pbc, atoms.pbc),
+            "positions": same_bits(last.positions, atoms.positions),
+            "numbers": same_bits(last.numbers, atoms.numbers),
+            "cell": same_bits(last.cell.array, atoms.cell.array),
+            "pbc": same_bits(last.pbc, atoms.pbc),
             "charge": last.info.get("charge") == atoms.info.get("charge"),
         }
         return [name for name, is_same in same.items() if not is_same]
@@ -128,11 +130,13 @@ class Calculator(AseCalculator):
         system_changes: Sequence[str] = all_changes,
     ) -> None:
         """Compute ``properties``, and what comes with them at no cost: stress with forces, energy with both."""
-        super().calculate(atoms, properties, system_changes)
+        if atoms is not None:
+            self.atoms = atoms.copy()
         for name in properties:
             self._refuse(name, self.atoms)
         graph = self.neighbors.graph(self.atoms)
-        self._elements.refuse(graph.atomic_numbers)
+        if "numbers" in system_changes:
+            self._elements.refuse(graph.atomic_numbers)
         self.results.update(self._results(graph, set(properties)))
 
     def _results(self, graph: AtomicGraph, asked: set[str]) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 The list holds all pairs closer than cutoff + skin. As long as no pair from outside of it can have come closer than
 the cutoff, only the distances are computed anew and the edges beyond the cutoff left out, so that a model sees
-exactly the edges of a fresh search.
+exactly the edges of a fresh search; a model that ignores them itself is given the list as it is.
 """
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from ase import Atoms
 from torch import Tensor
@@ -15,6 +18,8 @@ from gnnpot.data.neighbors import FloatArray
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.errors import ConfigError
 from gnnpot.models.prediction import to_device
+
+_UNCHANGED: FloatArray = np.eye(3)
 
 
 class NeighborSkin:
@@ -34,9 +39,18 @@ class NeighborSkin:
     ...     graph = neighbors.graph(silicon)
     >>> graph.n_edges, neighbors.n_searches
     (8, 1)
+
+    Args:
+        cutoff: r_c, Å.
+        skin: Å.
+        dtype: of positions and cell.
+        device: where the graph is.
+        keeps_far_edges: leave the edges between r_c and r_c + skin in the graph (`Potential.ignores_far_edges`).
     """
 
-    def __init__(self, cutoff: float, skin: float, dtype: torch.dtype, device: str) -> None:
+    def __init__(
+        self, cutoff: float, skin: float, dtype: torch.dtype, device: str, keeps_far_edges: bool = False
+    ) -> None:
         if not skin >= 0.0:
             raise ConfigError(
                 f"skin={skin} Å: give a length that is not negative; 0 searches neighbors anew at every step"
@@ -45,9 +59,8 @@ class NeighborSkin:
         self.skin = float(skin)
         self.dtype = dtype
         self.device = torch.device(device)
+        self.keeps_far_edges = keeps_far_edges
         self.n_searches = 0
-        self.shortest_distance = float("inf")
-        """Å, between any two atoms of the last graph (inf without edges)."""
         self._atoms: Atoms | None = None
         self._images: FloatArray = np.zeros((0, 3))
         self._wide: AtomicGraph | None = None
@@ -63,24 +76,36 @@ class NeighborSkin:
         if self._wide is None or not self._covers(atoms):
             self._search(atoms)
         wide = self._moved(atoms)
+        if self.keeps_far_edges:
+            return wide
         first = wide.edge_of_pair
         vectors = edge_vectors_of(wide, wide.edge_index.index_select(1, first), wide.edge_shifts.index_select(0, first))
-        squared = vectors.square().sum(dim=1)
-        self.shortest_distance = float(squared.min().sqrt()) if len(squared) else float("inf")
-        return _without_far_pairs(wide, squared < self.cutoff**2)
+        return _without_far_pairs(wide, vectors.square().sum(dim=1) < self.cutoff**2)
+
+    @property
+    def shortest_distance(self) -> float:
+        """Å, between any two neighbors in the last graph (inf without any)."""
+        from gnnpot.nn.pair_kernels import shortest_distance
+
+        if self._wide is None:
+            return float("inf")
+        names = ("positions", "cell", "edge_index", "edge_shifts", "edge_of_pair")
+        return float(shortest_distance(*(getattr(self._wide, name).cpu().numpy() for name in names)))
 
     def _covers(self, atoms: Atoms) -> bool:
         """Whether the list still holds every pair closer than the cutoff."""
         old = self._atoms
         if old is None or len(old) != len(atoms) or _charge(old) != _charge(atoms):
             return False
-        if not (np.array_equal(old.numbers, atoms.numbers) and np.array_equal(old.pbc, atoms.pbc)):
+        if not (same_bits(old.numbers, atoms.numbers) and same_bits(old.pbc, atoms.pbc)):
             return False
         deformation = _deformation(old.cell.array, atoms.cell.array)
         if deformation is None:
             return False
-        moved = np.square(atoms.positions - old.positions @ deformation).sum(axis=1).max(initial=0.0) ** 0.5
-        shrunk = np.linalg.svd(deformation, compute_uv=False)[-1]
+        start, shrunk = old.positions, 1.0
+        if deformation is not _UNCHANGED:
+            start, shrunk = start @ deformation, np.linalg.svd(deformation, compute_uv=False)[-1]
+        moved = np.square(atoms.positions - start).sum(axis=1).max(initial=0.0) ** 0.5
         return bool(shrunk * (self.cutoff + self.skin) - 2.0 * moved > self.cutoff)
 
     def _search(self, atoms: Atoms) -> None:
@@ -107,8 +132,8 @@ class NeighborSkin:
         if wide is None:
             raise RuntimeError("no neighbor list yet: call graph(atoms)")
         cell = atoms.cell.array
-        wide.positions.copy_(_tensor(atoms.positions - self._images @ cell))
-        wide.cell.copy_(_tensor(cell)[None])
+        wide.positions.copy_(torch.from_numpy(atoms.positions - self._images @ cell))
+        wide.cell.copy_(torch.from_numpy(cell)[None])
         return wide
 
 
@@ -125,8 +150,13 @@ def _without_far_pairs(wide: AtomicGraph, near: Tensor) -> AtomicGraph:
     )
 
 
-def _tensor(values: FloatArray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
+def same_bits(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> bool:
+    """Whether two arrays of the same kind hold the same; a NaN is equal to itself.
+
+    >>> same_bits(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
+    True
+    """
+    return left.tobytes() == right.tobytes()
 
 
 def _charge(atoms: Atoms) -> float | None:
@@ -136,8 +166,8 @@ def _charge(atoms: Atoms) -> float | None:
 
 def _deformation(old: FloatArray, new: FloatArray) -> FloatArray | None:
     """F of ``new = old F``; None where a cell without volume has changed."""
-    if np.array_equal(old, new):
-        return np.eye(3)
+    if same_bits(old, new):
+        return _UNCHANGED
     if abs(np.linalg.det(old)) < 1e-9:
         return None
     return np.asarray(np.linalg.solve(old, new), dtype=np.float64)

@@ -301,4 +301,6 @@ def sum_over_neighbors(edge_values: Tensor, graph: AtomicGraph) -> Tensor:
 
 def sum_per_structure(atom_values: Tensor, graph: AtomicGraph) -> Tensor:
     """Σ_i of atom values over the atoms of each structure, ``(n_structures, ...)``."""
+    if graph.n_structures == 1:
+        return atom_values.sum(dim=0, keepdim=True)
     return scatter_sum(atom_values, graph.batch, graph.n_structures)

@@ -32,6 +32,8 @@ class Potential(nn.Module):
     """Radius of the neighborhoods, Å."""
     elements: tuple[int, ...]
     """Atomic numbers that the model knows, ascending."""
+    ignores_far_edges: bool = False
+    """Whether edges longer than the cutoff, which a graph may hold, change nothing: results, or the time they take."""
     learning_rate: float = 0.005
     """Peak of Adam's learning rate that suits the model, where a configuration names none."""
 
@@ -261,15 +263,34 @@ def _from_edge_gradients(
 ) -> dict[str, Tensor]:
     """F_i = Σ_{edges i→j} ∂E/∂r_ij - Σ_{edges j→i} ∂E/∂r_ji, and ∂E/∂ε = Σ_edges r ⊗ ∂E/∂r, symmetrized."""
     energies, gradients = potential.energy_and_edge_gradients(graph, differentiable)
+    found = {"energy": sum_per_structure(energies, graph), "energies": energies}
+    if gradients.device.type == "cpu" and not differentiable:
+        return {**found, **_sums_of_arrays(gradients.detach(), graph, with_stress)}
     forces = scatter_sum(gradients, graph.centers, graph.n_atoms)
-    forces = forces - scatter_sum(gradients, graph.neighbors, graph.n_atoms)
-    found = {"energy": sum_per_structure(energies, graph), "energies": energies, "forces": forces}
+    found["forces"] = forces - scatter_sum(gradients, graph.neighbors, graph.n_atoms)
     if with_stress:
         vectors = edge_vectors(graph)
         outer = torch.cat([vectors[:, a : a + 1] * gradients for a in range(3)], dim=1)
         per_atom = scatter_sum(outer, graph.centers, graph.n_atoms)
         virial = sum_per_structure(per_atom, graph).reshape(-1, 3, 3)
         found["stress"] = stress_from_virial(0.5 * (virial + virial.transpose(1, 2)), graph)
+    return found
+
+
+def _sums_of_arrays(gradients: Tensor, graph: AtomicGraph, with_stress: bool) -> dict[str, Tensor]:
+    """Forces and stress by compiled loops, where nothing is differentiated further."""
+    from gnnpot.nn.edge_sums import add_forces, write_stress
+
+    by_edge, edge_index = gradients.contiguous().numpy(), graph.edge_index.numpy()
+    found = {"forces": torch.zeros_like(graph.positions)}
+    add_forces(by_edge, edge_index, found["forces"].numpy())
+    if with_stress:
+        found["stress"] = torch.empty_like(graph.cell)
+        positions, cell, pbc, batch, shifts, stress = (
+            tensor.detach().contiguous().numpy()
+            for tensor in (graph.positions, graph.cell, graph.pbc, graph.batch, graph.edge_shifts, found["stress"])
+        )
+        write_stress(by_edge, positions, cell, pbc, batch, edge_index, shifts, stress)
     return found
 
 

@@ -1,6 +1,7 @@
 """SchNet: continuous-filter convolutions (Schütt et al., J. Chem. Phys. 148, 241722 (2018))."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +9,12 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.models.potential import EnergyPotential
+from gnnpot.models.schnet_tables import Filters, SchNetTables, collect_tables, outputs_and_edge_gradients
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
-from gnnpot.nn.radial import GaussianBasis, build_envelope
+from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff, build_envelope
 from gnnpot.nn.splines import QuinticSpline
+from gnnpot.nn.watch import WeightWatch
 
 INTERVALS_PER_GAUSSIAN = 8
 """Intervals of the filters' splines between the centers of two Gaussians: filters then differ from the network's by
@@ -70,6 +73,7 @@ class SchNet(EnergyPotential):
     torch.Size([2])
     """
 
+    ignores_far_edges = True
     learning_rate = 0.002
 
     def __init__(
@@ -92,6 +96,7 @@ class SchNet(EnergyPotential):
         self.cutoff_function = build_envelope(envelope, self.cutoff)
         self.interactions = nn.ModuleList(Interaction(n_features, n_radial) for _ in range(n_interactions))
         self.readout = mlp([n_features, n_features // 2, 1], "shifted_softplus", last_bias=False)
+        self._tables: tuple[WeightWatch, SchNetTables] | None = None
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """The undirected pairs of the graph."""
@@ -120,3 +125,35 @@ class SchNet(EnergyPotential):
         for interaction in self.interactions:
             x = interaction(x, self.spline, basis, weights, Pairs(pair_atoms, first))
         return x
+
+    def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """On the CPU, where nothing is differentiated further."""
+        weight = self.embedding.weight
+        if differentiable or self.n_interactions == 0 or weight.device.type != "cpu":
+            return False
+        return all(
+            x.device == weight.device and x.dtype == weight.dtype and not x.requires_grad
+            for x in (graph.positions, graph.cell)
+        )
+
+    @torch.no_grad()
+    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
+        """Per-atom energies, and ∂E/∂r_ij of one edge of each pair (that of the other is zero)."""
+        if not graph.has("edge_of_pair"):
+            graph = graph.replace(**self.precompute(graph))
+        types = self.types(graph)
+        outputs, gradients = outputs_and_edge_gradients(self._current_tables(), graph, types)
+        return self.energy_scale(outputs, types), gradients.mul_(self.energy_scale.scale)
+
+    def _current_tables(self) -> SchNetTables:
+        """Tables of the weights as they are; made anew when a weight has changed."""
+        if self._tables is None or not self._tables[0].sees_no_change():
+            basis = self.basis(self.spline.knots)
+            blocks: list[Any] = list(self.interactions)
+            tables = [self.spline.coefficients(block.filter(basis)) for block in blocks]
+            envelope = self.cutoff_function
+            exponent = envelope.exponent if isinstance(envelope, PolynomialCutoff) else 0
+            filters = Filters(self.cutoff, self.spline.n_intervals, exponent, tables)
+            made = collect_tables(filters, self.embedding.weight, blocks, self.readout)
+            self._tables = WeightWatch(self), made
+        return self._tables[1]

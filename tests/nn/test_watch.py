@@ -1,0 +1,62 @@
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from gnnpot.nn.watch import WeightWatch
+
+
+@pytest.fixture(params=[True, False], ids=["trainable", "frozen"])
+def network(request) -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1, bias=False)).requires_grad_(request.param)
+
+
+def write_in_place(network):
+    with torch.no_grad():
+        network[0].bias[1] += 1.0
+
+
+def give_other_memory(network):
+    network[2].weight.data = network[2].weight.data.clone()
+
+
+def exchange_parameter(network):
+    network[0].weight = nn.Parameter(network[0].weight.detach().clone(), requires_grad=False)
+
+
+def exchange_module(network):
+    network[1] = nn.ReLU()
+
+
+@pytest.mark.parametrize("change", [write_in_place, give_other_memory, exchange_parameter, exchange_module])
+def test_sees_a_change(network, change):
+    watch = WeightWatch(network)
+    network(torch.zeros(2, 3))
+    assert watch.sees_no_change()
+    change(network)
+    assert not watch.sees_no_change()
+    assert WeightWatch(network).sees_no_change()
+
+
+def test_sees_uncounted_writes_where_weights_are_trainable():
+    layer = nn.Linear(2, 2)
+    watch = WeightWatch(layer)
+    layer.weight.data[0, 0] += 1.0
+    assert not watch.sees_no_change()
+
+
+def test_weights_made_in_inference_mode_are_compared():
+    with torch.inference_mode():
+        layer = nn.Linear(2, 2).requires_grad_(False)
+        watch = WeightWatch(layer)
+        assert watch.sees_no_change()
+        layer.weight += 1.0
+        assert not watch.sees_no_change()
+
+
+def test_copies_are_blind(network):
+    watch = WeightWatch(network)
+    assert not copy.deepcopy(watch).sees_no_change()
+    assert not pickle.loads(pickle.dumps(watch)).sees_no_change()
