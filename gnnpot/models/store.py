@@ -1,7 +1,8 @@
 """Checkpoints: a folder that a person can read, with ``model.yaml`` and ``model.safetensors``.
 
 Nothing in it can run code: the YAML is plain data and may name only classes of ``gnnpot.models``, the weights are
-safetensors. Loading is strict: every tensor must be there with its shape.
+safetensors. Loading is strict: every tensor must be there with its shape. A folder of n2p2 (``input.nn``) is read
+wherever a checkpoint is.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from safetensors.torch import save as serialize
 from gnnpot._version import __version__
 from gnnpot.config import build, check_class, pretrained_dir
 from gnnpot.errors import CheckpointError, ConfigError, did_you_mean
+from gnnpot.models.n2p2 import is_n2p2, load_n2p2
 from gnnpot.models.potential import Potential
 
 FORMAT_VERSION = 1
@@ -103,12 +105,14 @@ def _card(potential: Potential, extra: dict[str, Any]) -> dict[str, Any]:
 def resolve(path_or_name: str | Path) -> Path:
     """Folder of a checkpoint: a path, a run directory that holds ``model/``, or the name of a shipped one.
 
+    A folder with ``input.nn`` of n2p2 is one too.
+
     Raises:
         CheckpointError: there is none; the message names the nearest shipped one.
     """
     path = Path(path_or_name).expanduser()
     for folder in (path, path / "model"):
-        if (folder / CARD).is_file():
+        if (folder / CARD).is_file() or is_n2p2(folder):
             return folder
     shipped = pretrained_dir() / str(path_or_name)
     if "/" not in str(path_or_name) and (shipped / CARD).is_file():
@@ -116,8 +120,8 @@ def resolve(path_or_name: str | Path) -> Path:
     names = pretrained_names()
     hint = did_you_mean(str(path_or_name), names) if names else "none is shipped with this version"
     raise CheckpointError(
-        f"{path_or_name}: no checkpoint here (a folder with {CARD} and {WEIGHTS}, or a run directory with model/), "
-        f"and no shipped one of that name; {hint}"
+        f"{path_or_name}: no checkpoint here (a folder with {CARD} and {WEIGHTS}, a run directory with model/, or a "
+        f"folder of n2p2 with input.nn), and no shipped one of that name; {hint}"
     )
 
 
@@ -132,7 +136,10 @@ def read_card(path_or_name: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: not there, not YAML, or written by a newer gnnpot.
     """
-    file = resolve(path_or_name) / CARD
+    folder = resolve(path_or_name)
+    file = folder / CARD
+    if not file.is_file():
+        return _n2p2(folder).card
     try:
         card = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -162,6 +169,19 @@ def load(path_or_name: str | Path, device: str | torch.device = "cpu", dtype: st
         CheckpointError: unreadable, tampered with, incomplete, or of a newer format.
     """
     folder = resolve(path_or_name)
+    potential = _stored(folder) if (folder / CARD).is_file() else _n2p2(folder)
+    if dtype is not None:
+        potential.to(_dtype(dtype))
+    return potential.to(device).eval()
+
+
+def _n2p2(folder: Path) -> Potential:
+    potential = load_n2p2(folder)
+    potential.card = _card(potential, {"trained_by": "n2p2 (bohr and hartree in its files)"})
+    return potential
+
+
+def _stored(folder: Path) -> Potential:
     card = read_card(folder)
     _refuse_changed_model(folder / CARD, card)
     weights = _read_weights(folder / WEIGHTS, card["weights_sha256"])
@@ -176,9 +196,7 @@ def load(path_or_name: str | Path, device: str | torch.device = "cpu", dtype: st
     except (ConfigError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: {CARD} and {WEIGHTS} do not make a model: {error}") from None
     potential.card = card
-    if dtype is not None:
-        potential.to(_dtype(dtype))
-    return potential.to(device).eval()
+    return potential
 
 
 def _model_sha256(card: dict[str, Any]) -> str:

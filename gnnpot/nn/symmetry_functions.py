@@ -148,6 +148,8 @@ def from_n2p2_line(line: str, envelope: str = "cosine") -> SymmetryFunction:
             (eta, shift, cutoff), lambda_, zeta = numbers, 1.0, 1.0
         else:
             eta, lambda_, zeta, cutoff, shift = numbers if len(numbers) == 5 else [*numbers, 0.0]
+        if lambda_ not in (-1.0, 1.0):
+            raise ValueError(f"lambda is {lambda_:g}, and must be 1 or -1")
     except (ValueError, KeyError, IndexError) as error:
         raise DataError(f"{line.strip()!r} is no symmetry function of n2p2: {error}") from error
     return SymmetryFunction(

@@ -1,87 +1,17 @@
-"""HDNNP against n2p2's own energies and forces, its ways to forces against each other, and its buffers."""
-
-from pathlib import Path
+"""HDNNP: its ways to forces against each other, and its buffers; test_n2p2.py compares it with n2p2."""
 
 import ase
-import ase.io
 import numpy as np
 import pytest
 import torch
 from ase.build import bulk
 from ase.data import atomic_numbers
 
-from gnnpot.data.graph import cast, collate, graph_from_atoms, scatter_sum
+from gnnpot.data.graph import cast, collate, graph_from_atoms
 from gnnpot.errors import ConfigError
-from gnnpot.keys import EV_PER_HARTREE
 from gnnpot.models.hdnnp import HDNNP
 from gnnpot.models.potential import derive
 from gnnpot.nn.descriptor_scaling import SMALLEST_SPREAD
-from gnnpot.nn.symmetry_functions import from_n2p2_line, sort_as_n2p2
-
-
-def published(folder: Path) -> HDNNP:
-    """One-element potential of n2p2 from ``input.nn``, ``scaling.data`` and ``weights.*.data``."""
-    lines = (folder / "input.nn").read_text().splitlines()
-    settings = {words[0]: words[1:] for words in (line.split() for line in lines if line.strip())}
-    symbol = settings["elements"][0]
-    functions = sort_as_n2p2([from_n2p2_line(line) for line in lines if line.startswith("symfunction_short")])
-    hidden = [int(n) for n in settings["global_nodes_short"]]
-    cutoff = max(f.cutoff for f in functions)
-    model = HDNNP([symbol], cutoff=cutoff, functions=[str(f) for f in functions], hidden=hidden).double()
-    scaling = np.loadtxt(folder / "scaling.data")
-    model.descriptor_scale.mean.copy_(torch.from_numpy(scaling[None, :, 2]))
-    model.descriptor_scale.spread.copy_(torch.from_numpy(scaling[None, :, 3] - scaling[None, :, 2]))
-    weights_file = folder / next(folder.glob("weights.*.data")).name
-    for line in weights_file.read_text().splitlines():
-        words = line.split()
-        if line.startswith("#") or not words:
-            continue
-        value, kind, numbers = float(words[0]), words[1], [int(word) for word in words[3:]]
-        with torch.no_grad():
-            if kind == "a":
-                layer, source, _, target = numbers
-                model.networks[symbol][2 * layer].weight[target - 1, source - 1] = value
-            elif numbers[0] <= len(hidden):
-                layer, target = numbers
-                model.networks[symbol][2 * (layer - 1)].bias[target - 1] = value
-            else:
-                last_bias = value
-    isolated = float(model.networks[symbol](model.descriptor_scale.of_isolated_atoms())[0, 0].detach())
-    reference = float(settings["atom_energy"][1]) + last_bias + isolated
-    model.energy_scale.reference_energies.fill_(reference * EV_PER_HARTREE)
-    model.energy_scale.scale.fill_(EV_PER_HARTREE)
-    return model
-
-
-def forces_as_n2p2(model, graph):
-    """Forces without the reaction of an atom's own periodic images, which n2p2 2.3 leaves out.
-
-    Where an atom is its own neighbor, n2p2's forces are therefore not the derivatives of its energy (which ours
-    are: see the contract tests); everywhere else both agree.
-    """
-    _, gradients = model.energy_and_edge_gradients(graph, False)
-    own_image = (graph.centers == graph.neighbors)[:, None]
-    reaction = torch.where(own_image, torch.zeros_like(gradients), gradients)
-    on_centers = scatter_sum(gradients, graph.centers, graph.n_atoms)
-    return (on_centers - scatter_sum(reaction, graph.neighbors, graph.n_atoms)).detach()
-
-
-@pytest.mark.parametrize("symbol", ["Si", "Li", "Cu"])
-def test_published_potentials_give_the_numbers_of_n2p2(gnnpot_data, symbol):
-    folder = gnnpot_data / "n2p2_potentials" / symbol
-    model = published(folder)
-    n_small_cells = 0
-    for atoms in ase.io.read(folder / "n2p2_output_test.xyz", "::4"):
-        graph = graph_from_atoms(atoms, model.cutoff)
-        values = derive(model, graph, ["energy", "forces"])
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        assert abs(float(values["energy"][0]) - energy) / len(atoms) < 1e-7
-        np.testing.assert_allclose(forces_as_n2p2(model, graph).numpy(), forces, atol=1e-7)
-        if bool((graph.centers == graph.neighbors).any()):
-            n_small_cells += 1
-        else:
-            np.testing.assert_allclose(values["forces"].numpy(), forces, atol=1e-7)
-    assert n_small_cells > 0
 
 
 def lithium_oxide(seed=0, repeat=(1, 1, 1)):
