@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gnnpot.apps.relax import relax
     from gnnpot.data.graph import AtomicGraph
     from gnnpot.data.readers import read
+    from gnnpot.models.n2p2_export import export_n2p2
     from gnnpot.models.potential import Potential, derive
     from gnnpot.models.prediction import predict
     from gnnpot.models.store import load, save
@@ -30,6 +31,7 @@ PUBLIC = {
     "check": "gnnpot.apps.check",
     "derive": "gnnpot.models.potential",
     "evaluate": "gnnpot.apps.evaluate",
+    "export_n2p2": "gnnpot.models.n2p2_export",
     "fit": "gnnpot.training.fit",
     "info": "gnnpot.apps.info",
     "load": "gnnpot.models.store",
@@ -49,6 +51,7 @@ __all__ = [
     "check",
     "derive",
     "evaluate",
+    "export_n2p2",
     "fit",
     "info",
     "load",

@@ -13,7 +13,7 @@ functions type 2, 3 and 9 (lengths in bohr). DScribe sums over j < k too, its G4
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ase.data import atomic_numbers, chemical_symbols
@@ -171,9 +171,7 @@ def to_n2p2_line(function: SymmetryFunction) -> str:
     >>> to_n2p2_line(from_n2p2_line("symfunction_short Si 2 Si 0.01 5.5 10.0"))
     'symfunction_short Si 2 Si 0.01 5.5 10.0'
     """
-    eta = _rounded(function.eta * ANGSTROM_PER_BOHR**2)
-    shift = _rounded(function.shift / ANGSTROM_PER_BOHR)
-    cutoff = _rounded(function.cutoff / ANGSTROM_PER_BOHR)
+    eta, cutoff, shift = _in_bohr(function)
     head = f"symfunction_short {chemical_symbols[function.center]} {_N2P2_TYPE_OF_KIND[function.kind]} "
     head += " ".join(chemical_symbols[z] for z in function.neighbors)
     if function.kind == "G2":
@@ -183,7 +181,8 @@ def to_n2p2_line(function: SymmetryFunction) -> str:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.12g}")
+    """What is left of a number after a change of units and back: 15 digits."""
+    return float(f"{value:.15g}")
 
 
 def sort_as_n2p2(functions: list[SymmetryFunction]) -> list[SymmetryFunction]:
@@ -195,6 +194,12 @@ def sort_as_n2p2(functions: list[SymmetryFunction]) -> list[SymmetryFunction]:
 
 
 def _n2p2_key(function: SymmetryFunction) -> tuple[float, ...]:
-    f = replace(function, eta=_rounded(function.eta), cutoff=_rounded(function.cutoff), shift=_rounded(function.shift))
-    number = _N2P2_TYPE_OF_KIND[f.kind]
-    return (f.center, number, f.cutoff, f.eta, f.shift, f.zeta, f.lambda_, *f.neighbors)
+    eta, cutoff, shift = _in_bohr(function)
+    f = function
+    return (f.center, _N2P2_TYPE_OF_KIND[f.kind], cutoff, eta, shift, f.zeta, f.lambda_, *f.neighbors)
+
+
+def _in_bohr(function: SymmetryFunction) -> tuple[float, float, float]:
+    """η, r_c and R_s as n2p2 reads them: they must compare there as they do here."""
+    eta = _rounded(function.eta * ANGSTROM_PER_BOHR**2)
+    return eta, _rounded(function.cutoff / ANGSTROM_PER_BOHR), _rounded(function.shift / ANGSTROM_PER_BOHR)
