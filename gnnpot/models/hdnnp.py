@@ -43,6 +43,8 @@ class HDNNP(EnergyPotential):
         hidden: widths of the hidden layers.
         activation: ``tanh``, ``silu``, ``shifted_softplus`` or ``twisted_tanh``.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``, of generated functions.
+        descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements) or ``weighted``
+            (wG2 and wG5 over all elements, with atomic numbers as weights: few functions for many elements).
 
     Raises:
         ConfigError: functions that do not fit to the elements or reach beyond the cutoff.
@@ -64,6 +66,7 @@ class HDNNP(EnergyPotential):
         hidden: Sequence[int] = (30, 30),
         activation: str = "tanh",
         envelope: str = "polynomial",
+        descriptors: str = "pairwise",
     ) -> None:
         super().__init__(elements, cutoff)
         self.n_radial = n_radial
@@ -71,8 +74,11 @@ class HDNNP(EnergyPotential):
         self.hidden = tuple(hidden)
         self.activation = activation
         self.envelope = envelope
+        self.descriptors = descriptors
         if functions is None:
-            functions = generate_functions(self.elements, self.cutoff, n_radial, n_angular, envelope)
+            functions = generate_functions(
+                self.elements, self.cutoff, n_radial, n_angular, envelope, descriptors=descriptors
+            )
         self.functions = tuple(functions)
         self.descriptor_set = DescriptorSet(self.elements, [parse_function(line) for line in self.functions])
         self._check_cutoffs()
@@ -99,6 +105,7 @@ class HDNNP(EnergyPotential):
                 arguments["n_angular"],
                 arguments["envelope"],
                 graphs,
+                arguments.get("descriptors", "pairwise"),
             )
         return arguments
 

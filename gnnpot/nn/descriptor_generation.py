@@ -8,12 +8,15 @@ from ase.data import covalent_radii
 from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.nn.descriptor_operators import fast_descriptors
 from gnnpot.nn.descriptor_scaling import DescriptorStatistics
 from gnnpot.nn.descriptors import DescriptorSet
 from gnnpot.nn.layers import ElementTable
-from gnnpot.nn.symmetry_functions import SymmetryFunction
+from gnnpot.nn.symmetry_functions import Kind, SymmetryFunction
+
+DESCRIPTORS = ("pairwise", "weighted")
+"""What can be generated: functions per element and pair of elements, or of all elements with weights."""
 
 ZETAS = (1.0, 4.0, 16.0)
 """Angular resolutions; each with λ = 1 and -1."""
@@ -32,6 +35,7 @@ def generate_functions(
     n_angular: int,
     envelope: str,
     graphs: Sequence[AtomicGraph] = (),
+    descriptors: str = "pairwise",
 ) -> list[str]:
     """Lines of symmetry functions (`gnnpot.nn.symmetry_functions.parse_function`) for all elements.
 
@@ -40,8 +44,11 @@ def generate_functions(
     ``n_angular`` shells of G5 in the same way, each with ζ = 1, 4, 16 and λ = ±1. Functions that hardly vary in
     ``graphs`` (`LEAST_SPREAD`) are left out. Without graphs d is a share of the covalent radii.
 
+    With ``descriptors="weighted"`` each center has one such set of wG2 and wG5 for the neighbors of all elements, so
+    that it has as many functions with five elements as with one; d is then the center's shortest distance.
+
     Raises:
-        ConfigError: a negative number of functions, or none at all.
+        ConfigError: a negative number of functions, or none at all, or unknown ``descriptors``.
 
     >>> len(generate_functions([14], 5.0, n_radial=8, n_angular=2, envelope="polynomial"))
     20
@@ -50,23 +57,32 @@ def generate_functions(
         raise ConfigError(
             f"model.n_radial={n_radial}, model.n_angular={n_angular}: neither may be negative, and not both zero"
         )
+    if descriptors not in DESCRIPTORS:
+        raise ConfigError(f"model.descriptors={descriptors!r} is unknown; {did_you_mean(descriptors, DESCRIPTORS)}")
+    weighted = descriptors == "weighted"
     shortest = _shortest_distances(elements, cutoff, graphs)
     functions = []
     for i, center in enumerate(elements):
-        for j, neighbor in enumerate(elements):
-            for shift, eta in _grid(float(shortest[i, j]), cutoff, n_radial):
-                functions.append(SymmetryFunction("G2", center, (neighbor,), eta, cutoff, shift, envelope=envelope))
-        for j, k in combinations_with_replacement(range(len(elements)), 2):
-            start = float(min(shortest[i, j], shortest[i, k]))
-            for shift, eta in _grid(start, cutoff, n_angular):
+        for neighbors in [()] if weighted else combinations_with_replacement(range(len(elements)), 1):
+            kind: Kind = "wG2" if weighted else "G2"
+            chosen = tuple(elements[n] for n in neighbors)
+            for shift, eta in _grid(_start(shortest[i], neighbors), cutoff, n_radial):
+                functions.append(SymmetryFunction(kind, center, chosen, eta, cutoff, shift, envelope=envelope))
+        for neighbors in [()] if weighted else combinations_with_replacement(range(len(elements)), 2):
+            kind = "wG5" if weighted else "G5"
+            chosen = tuple(elements[n] for n in neighbors)
+            for shift, eta in _grid(_start(shortest[i], neighbors), cutoff, n_angular):
                 functions += [
-                    SymmetryFunction(
-                        "G5", center, (elements[j], elements[k]), eta, cutoff, shift, zeta, sign, envelope
-                    )
+                    SymmetryFunction(kind, center, chosen, eta, cutoff, shift, zeta, sign, envelope)
                     for zeta in ZETAS
                     for sign in (-1, 1)
-                ]  # fmt: skip
+                ]
     return [str(function) for function in _without_constant_ones(elements, functions, graphs)]
+
+
+def _start(shortest: Tensor, neighbors: Sequence[int]) -> float:
+    """Shortest distance of a center to any of these neighbors; to any at all where none is named."""
+    return float(shortest[list(neighbors)].min() if neighbors else shortest.min())
 
 
 def _grid(start: float, cutoff: float, n: int) -> list[tuple[float, float]]:

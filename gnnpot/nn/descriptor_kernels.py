@@ -30,7 +30,8 @@ def add_values(group: Integers, n: int, tables: Tables, space: Workspace, out: F
     """Add a chunk of pairs to the descriptors of one center."""
     for f in range(group[7], group[8]):
         function = tables.functions[f]
-        out[function[2]] += dot_row(space.radial[0, function[0]], space.angular[0, function[1]], n)
+        value = dot_row(space.radial[0, function[0]], space.angular[0, function[1]], n)
+        out[function[2]] += tables.function_weights[f] * value
 
 
 @compiled()
@@ -42,14 +43,16 @@ def add_gradients(group: Integers, n: int, tables: Tables, space: Workspace, wei
             function = tables.functions[f]
             a, b = function[0], function[1]
             value, slope = space.angular[0, b], space.angular[1, b]
-            add_rows(weights[function[2]], value, slope, n, sums[0, a], sums[1, a], function[5])
+            weight = tables.function_weights[f] * weights[function[2]]
+            add_rows(weight, value, slope, n, sums[0, a], sums[1, a], function[5])
     n_items = group[8] - group[7] if each else group[4] - group[3]
     for item in range(n_items):
         function = tables.functions[group[7] + (item if each else 0)]
         a = function[0] if each else item
-        value = space.angular[0, function[1]] if each else sums[0, a]
-        slope = space.angular[1, function[1]] if each else sums[1, a]
-        combine(group[2], n, a, value, slope, space, each or item == 0)
+        if each:
+            value, slope = space.angular[0, function[1]], space.angular[1, function[1]]
+            add_rows(tables.function_weights[group[7] + item], value, slope, n, sums[0, a], sums[1, a], True)
+        combine(group[2], n, a, sums[0, a], sums[1, a], space, each or item == 0)
         if each or item == n_items - 1:
             slots = (function[3], function[4]) if each else (0, 0)
             scatter(group[2], n, space, space.result[slots[0]], space.result[slots[1]])
@@ -75,7 +78,8 @@ def add_tangent(group: Integers, n: int, tables: Tables, space: Workspace, out: 
         function = tables.functions[f]
         a, b = function[0], function[1]
         change = dot_row(space.sums[0, a], space.angular[0, b], n)
-        out[function[2]] += change + dot_row(space.sums[1, a], space.angular[1, b], n)
+        change += dot_row(space.sums[1, a], space.angular[1, b], n)
+        out[function[2]] += tables.function_weights[f] * change
 
 
 @compiled()
@@ -159,18 +163,19 @@ def radial_part(t: int, task: int, tables: Tables, space: Workspace, weights: Fl
         for f in range(tables.radial_starts[pair], tables.radial_starts[pair + 1]):
             a, column, slot = tables.radials[f, 0], tables.radials[f, 1], tables.radials[f, 2]
             value, slope = space.edge_value[a], space.edge_slope[a]
+            weight = tables.radial_weights[f]
             if task in (DESCRIPTORS, JACOBIAN):
                 for n in range(first, last):
-                    out[column] += value[n]
+                    out[column] += weight * value[n]
             if task == JACOBIAN:
                 for n in range(first, last):
-                    space.result[slot, 3, n] += slope[n]
+                    space.result[slot, 3, n] += weight * slope[n]
             elif task == BACKWARD:
                 for n in range(first, last):
-                    space.result[0, 3, n] += weights[column] * slope[n]
+                    space.result[0, 3, n] += weight * weights[column] * slope[n]
             elif task == TANGENT:
                 for n in range(first, last):
-                    out[column] += slope[n] * space.moves[3, n]
+                    out[column] += weight * slope[n] * space.moves[3, n]
 
 
 @compiled()

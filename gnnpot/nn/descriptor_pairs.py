@@ -25,6 +25,8 @@ class Tables(NamedTuple):
     """Radial functions of center t and neighbor x: from [t · n_types + x] to the next."""
     radials: Integers
     """Factor (of the center), column and slot of each radial function."""
+    radial_weights: Floats
+    """Factor of each radial function's terms."""
     group_starts: Integers
     """Angular groups of center t: from [t] to the next."""
     groups: Integers
@@ -39,6 +41,8 @@ class Tables(NamedTuple):
     """ζ - 1 where integer, else -1."""
     functions: Integers
     """Per angular function: factor and angle within the group, column, slots of x and y, first of its factor."""
+    function_weights: Floats
+    """Factor of each angular function's terms."""
     constants: Floats
     integers: Integers
 

@@ -26,24 +26,32 @@ def make_tables(descriptor_set: DescriptorSet, kind: type[np.floating[Any]]) -> 
         n_slots=descriptor_set.n_slots,
         factor_starts=_starts([len(found) for found in factors]),
         factors=_rows([factor for found in factors for factor in found], 4, kind),
-        **_radial_tables(descriptor_set, factors),
+        **_radial_tables(descriptor_set, factors, kind),
         **_angular_tables(descriptor_set, factors, kind),
         constants=constants,
         integers=integers,
     )
 
 
-def _radial_tables(descriptor_set: DescriptorSet, factors: list[list[Factor]]) -> dict[str, Any]:
+def _radial_tables(
+    descriptor_set: DescriptorSet, factors: list[list[Factor]], kind: type[np.floating[Any]]
+) -> dict[str, Any]:
     n_types = len(factors)
     counts = [0] * n_types**2
     rows = []
+    weights: list[float] = []
     for group in descriptor_set.groups:
         if len(group.neighbors) == 1:
             counts[group.center * n_types + group.neighbors[0]] = len(group.functions)
             for function, column in zip(group.functions, group.columns, strict=True):
                 factor = factors[group.center].index(_factor(function))
                 rows.append((factor, column, _slot(descriptor_set, group, 0, column)))
-    return {"radial_starts": _starts(counts), "radials": _rows(rows, 3, np.int64)}
+            weights += group.weights
+    return {
+        "radial_starts": _starts(counts),
+        "radials": _rows(rows, 3, np.int64),
+        "radial_weights": np.array(weights, dtype=kind),
+    }
 
 
 def _angular_tables(
@@ -72,6 +80,7 @@ def _angular_tables(
         "angles": _rows([(sign, zeta, 2.0 ** (1.0 - zeta)) for sign, zeta in angles], 3, kind),
         "powers": np.array([int(z) - 1 if float(z).is_integer() else -1 for _, z in angles], dtype=np.int64),
         "functions": _rows(functions, 6, np.int64),
+        "function_weights": np.array([w for group in groups for w in group.weights], dtype=kind),
     }
 
 

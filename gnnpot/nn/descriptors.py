@@ -7,6 +7,7 @@ what runs where they cannot: on an accelerator, and for derivatives of derivativ
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations_with_replacement
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,8 @@ class Group:
     narrow: bool
     functions: tuple[SymmetryFunction, ...]
     columns: tuple[int, ...]
+    weights: tuple[float, ...]
+    """Factor of each function's terms: Z_j or Z_j Z_k of the weighted ones, else 1."""
 
 
 class DescriptorSet:
@@ -78,16 +81,24 @@ class DescriptorSet:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """Functions grouped by center, neighbors, and whether r_jk counts."""
+        """Functions grouped by center, neighbors, and whether r_jk counts; weighted ones are in many."""
         members: dict[tuple[int, tuple[int, ...], bool], list[int]] = {}
         for k, function in enumerate(self.functions):
             center = self.elements.index(function.center)
-            neighbors = tuple(self.elements.index(z) for z in function.neighbors)
-            members.setdefault((center, neighbors, function.kind == "G4"), []).append(k)
-        return [
-            Group(*key, tuple(self.functions[k] for k in ks), tuple(self.columns[k] for k in ks))
-            for key, ks in sorted(members.items())
-        ]
+            for neighbors in self._neighbors_of(function):
+                members.setdefault((center, neighbors, function.is_narrow), []).append(k)
+        return [self._group(key, ks) for key, ks in sorted(members.items())]
+
+    def _neighbors_of(self, function: SymmetryFunction) -> list[tuple[int, ...]]:
+        if function.is_weighted:
+            return list(combinations_with_replacement(range(len(self.elements)), function.n_neighbors))
+        return [tuple(self.elements.index(z) for z in function.neighbors)]
+
+    def _group(self, key: tuple[int, tuple[int, ...], bool], members: list[int]) -> Group:
+        functions = tuple(self.functions[k] for k in members)
+        elements = tuple(self.elements[n] for n in key[1])
+        weights = tuple(function.weight(elements) for function in functions)
+        return Group(*key, functions, tuple(self.columns[k] for k in members), weights)
 
     @cached_property
     def involved(self) -> npt.NDArray[np.int64]:
@@ -139,6 +150,7 @@ def plain_descriptors(descriptor_set: DescriptorSet, graph: AtomicGraph, types: 
             values = _angular_values(group, angular_geometry[chosen])
             atoms = graph.centers[pairs[chosen, 0]]
         columns = torch.tensor(group.columns, device=out.device)
+        values = values * values.new_tensor(group.weights)
         out = out.index_add(1, columns, scatter_sum(values, atoms, graph.n_atoms))
     return out
 

@@ -8,8 +8,14 @@ For a center i, with g(r) = exp(-η (r - R_s)²) f_c(r)::
     G5 = 2^(1-ζ) Σ_{j<k} (1 + λ cos θ_ijk)^ζ g(r_ij) g(r_ik)              "wide"
 
 j runs over the neighbors of one element, (j, k) over the unordered pairs of *edges* whose neighbors have the two
-elements. Behler sums over ordered pairs, twice the value; n2p2 sums over j < k as here and calls the three
-functions type 2, 3 and 9 (lengths in bohr). DScribe sums over j < k too, its G4 and G5 are these with R_s = 0.
+elements. The weighted functions wG2, wG4 and wG5 (Gastegger et al., J. Chem. Phys. 148, 241709 (2018)) run over the
+neighbors of all elements at once, each term times the atomic numbers Z_j, or Z_j Z_k, of its neighbors::
+
+    wG2 = Σ_j Z_j g(r_ij),   wG4, wG5 = 2^(1-ζ) Σ_{j<k} Z_j Z_k (1 + λ cos θ_ijk)^ζ g(r_ij) g(r_ik) [g(r_jk)]
+
+so that their number does not grow with that of the elements. Behler sums over ordered pairs, twice the value; n2p2
+sums over j < k as here and calls the three functions type 2, 3 and 9, and wG2 and wG4 type 12 and 13 (lengths in
+bohr). DScribe sums over j < k too, its G4 and G5 are these with R_s = 0.
 """
 
 import math
@@ -22,9 +28,9 @@ from gnnpot.errors import ConfigError, DataError, did_you_mean
 from gnnpot.keys import ANGSTROM_PER_BOHR
 from gnnpot.nn.radial import ENVELOPES
 
-Kind = Literal["G2", "G4", "G5"]
+Kind = Literal["G2", "G4", "G5", "wG2", "wG4", "wG5"]
 
-_N2P2_TYPE_OF_KIND: dict[Kind, int] = {"G2": 2, "G4": 3, "G5": 9}
+_N2P2_TYPE_OF_KIND: dict[Kind, int] = {"G2": 2, "G4": 3, "G5": 9, "wG2": 12, "wG4": 13}
 _KIND_OF_N2P2_TYPE = {number: kind for kind, number in _N2P2_TYPE_OF_KIND.items()}
 N2P2_ENVELOPES: dict[int, str] = {1: "cosine", 6: "polynomial"}
 """n2p2's ``cutoff_type`` (with ``cutoff_alpha`` 0) of the envelopes that exist here."""
@@ -53,11 +59,11 @@ class SymmetryFunction:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise ConfigError(f"symmetry function kind {self.kind!r} is unknown; known: G2, G4, G5")
+            raise ConfigError(f"symmetry function kind {self.kind!r} is unknown; known: {', '.join(get_args(Kind))}")
         if self.envelope not in ENVELOPES:
             raise ConfigError(f"envelope {self.envelope!r} of {self}; {did_you_mean(self.envelope, ENVELOPES)}")
-        if len(self.neighbors) != (2 if self.is_angular else 1):
-            raise ConfigError(f"{self}: G2 has one neighbor element, G4 and G5 have two")
+        if len(self.neighbors) != (0 if self.is_weighted else self.n_neighbors):
+            raise ConfigError(f"{self}: G2 has one neighbor element, G4 and G5 have two, wG2, wG4 and wG5 none")
         object.__setattr__(self, "neighbors", tuple(sorted(self.neighbors)))
         numbers = (self.eta, self.cutoff, self.shift, self.zeta)
         if not all(math.isfinite(x) for x in numbers) or self.eta < 0.0 or self.cutoff <= 0.0:
@@ -67,8 +73,27 @@ class SymmetryFunction:
 
     @property
     def is_angular(self) -> bool:
-        """Whether it runs over pairs of neighbors (G4, G5)."""
-        return self.kind != "G2"
+        """Whether it runs over pairs of neighbors (G4, G5, wG4, wG5)."""
+        return self.n_neighbors == 2
+
+    @property
+    def n_neighbors(self) -> int:
+        """Neighbors in a term of the sum."""
+        return 1 if self.kind in ("G2", "wG2") else 2
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether r_jk counts (G4, wG4)."""
+        return self.kind in ("G4", "wG4")
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether it sums over the neighbors of all elements, with their atomic numbers as weights."""
+        return self.kind.startswith("w")
+
+    def weight(self, neighbors: tuple[int, ...]) -> float:
+        """Factor of a term with neighbors of these elements."""
+        return float(math.prod(neighbors)) if self.is_weighted else 1.0
 
     def __str__(self) -> str:
         """One line, which `parse_function` reads back exactly."""
@@ -126,7 +151,8 @@ def _expect_empty(values: dict[str, str], envelope: str) -> str:
 def from_n2p2_line(line: str, envelope: str = "cosine") -> SymmetryFunction:
     """Symmetry function of one ``symfunction_short`` line of n2p2's ``input.nn`` (bohr → Å).
 
-    Type 2: ``center 2 neighbor eta r_s r_c``; types 3 and 9: ``center 3 j k eta lambda zeta r_c [r_s]``.
+    Type 2: ``center 2 neighbor eta r_s r_c``; types 3 and 9: ``center 3 j k eta lambda zeta r_c [r_s]``; type 12:
+    ``center 12 eta r_s r_c``; type 13: ``center 13 eta r_s lambda zeta r_c``.
 
     >>> print(from_n2p2_line("symfunction_short Si  3 Si Si 0.01 -1 4.0 10.0", envelope="cosine").kind)
     G4
@@ -140,12 +166,14 @@ def from_n2p2_line(line: str, envelope: str = "cosine") -> SymmetryFunction:
             raise ValueError("it does not begin with symfunction_short")
         kind = _KIND_OF_N2P2_TYPE.get(int(words[2]))
         if kind is None:
-            raise ValueError(f"type {words[2]} is not read; types 2, 3 and 9 are")
-        n_neighbors = 1 if kind == "G2" else 2
+            raise ValueError(f"type {words[2]} is not read; types 2, 3, 9, 12 and 13 are")
+        n_neighbors = {"G2": 1, "G4": 2, "G5": 2}.get(kind, 0)
         center, *neighbors = [atomic_numbers[word] for word in (words[1], *words[3 : 3 + n_neighbors])]
         numbers = [float(word) for word in words[3 + n_neighbors :]]
-        if kind == "G2":
+        if kind in ("G2", "wG2"):
             (eta, shift, cutoff), lambda_, zeta = numbers, 1.0, 1.0
+        elif kind == "wG4":
+            eta, shift, lambda_, zeta, cutoff = numbers
         else:
             eta, lambda_, zeta, cutoff, shift = numbers if len(numbers) == 5 else [*numbers, 0.0]
         if lambda_ not in (-1.0, 1.0):
@@ -168,14 +196,21 @@ def from_n2p2_line(line: str, envelope: str = "cosine") -> SymmetryFunction:
 def to_n2p2_line(function: SymmetryFunction) -> str:
     """``symfunction_short`` line of n2p2 (Å → bohr); the envelope goes into ``cutoff_type`` (`N2P2_ENVELOPES`).
 
+    Raises:
+        ConfigError: n2p2 has no such function.
+
     >>> to_n2p2_line(from_n2p2_line("symfunction_short Si 2 Si 0.01 5.5 10.0"))
     'symfunction_short Si 2 Si 0.01 5.5 10.0'
     """
     eta, cutoff, shift = _in_bohr(function)
-    head = f"symfunction_short {chemical_symbols[function.center]} {_N2P2_TYPE_OF_KIND[function.kind]} "
-    head += " ".join(chemical_symbols[z] for z in function.neighbors)
-    if function.kind == "G2":
+    if function.kind not in _N2P2_TYPE_OF_KIND:
+        raise ConfigError(f"n2p2 has no {function.kind} ('{function}'); it has {', '.join(_N2P2_TYPE_OF_KIND)}")
+    head = f"symfunction_short {chemical_symbols[function.center]} {_N2P2_TYPE_OF_KIND[function.kind]}"
+    head = " ".join([head, *(chemical_symbols[z] for z in function.neighbors)])
+    if not function.is_angular:
         return f"{head} {eta} {shift} {cutoff}"
+    if function.is_weighted:
+        return f"{head} {eta} {shift} {function.lambda_} {function.zeta} {cutoff}"
     tail = f" {shift}" if function.shift else ""
     return f"{head} {eta} {function.lambda_} {function.zeta} {cutoff}{tail}"
 
@@ -196,7 +231,7 @@ def sort_as_n2p2(functions: list[SymmetryFunction]) -> list[SymmetryFunction]:
 def _n2p2_key(function: SymmetryFunction) -> tuple[float, ...]:
     eta, cutoff, shift = _in_bohr(function)
     f = function
-    return (f.center, _N2P2_TYPE_OF_KIND[f.kind], cutoff, eta, shift, f.zeta, f.lambda_, *f.neighbors)
+    return (f.center, _N2P2_TYPE_OF_KIND.get(f.kind, 99), cutoff, eta, shift, f.zeta, f.lambda_, *f.neighbors)
 
 
 def _in_bohr(function: SymmetryFunction) -> tuple[float, float, float]:

@@ -42,10 +42,11 @@ def by_automatic_differentiation(model, graph, **options):
         HDNNP.can_use_edge_gradients = original
 
 
+@pytest.mark.parametrize("descriptors", ["pairwise", "weighted"])
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("differentiable", [False, True])
-def test_edge_gradients_equal_automatic_differentiation(stored, differentiable):
-    model = small_model()
+def test_edge_gradients_equal_automatic_differentiation(stored, differentiable, descriptors):
+    model = small_model(descriptors=descriptors)
     graph = collate([graph_from_atoms(lithium_oxide(seed), 4.0) for seed in range(2)])
     expected = by_automatic_differentiation(model, graph)
     if stored:

@@ -47,10 +47,23 @@ G4 = [
 ]
 
 
+WEIGHTED = [
+    f"{line} cutoff=4.5 polynomial"
+    for z in ("Li", "O")
+    for line in (f"wG4 {z} eta=0.05 shift=0.5 zeta=2 lambda=-1", f"wG2 {z} eta=1 shift=2", f"wG2 {z} eta=0.5 shift=2")
+]
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"envelope": "cosine", "hidden": [9]}, {"activation": "shifted_softplus"}, {"functions": G4}],
-    ids=["default", "cosine", "softplus", "own functions"],
+    [
+        {"functions": WEIGHTED},
+        {},
+        {"envelope": "cosine", "hidden": [9]},
+        {"activation": "shifted_softplus"},
+        {"functions": G4},
+    ],
+    ids=["weighted", "default", "cosine", "softplus", "own functions"],
 )
 def test_what_is_exported_and_read_back_is_the_same_potential(tmp_path, arguments):
     model = trained(**arguments)
@@ -103,6 +116,7 @@ def test_a_checkpoint_is_exported_by_its_path_and_never_over_files(tmp_path):
     ("arguments", "message"),
     [
         ({"activation": "silu"}, "n2p2 has no activation=silu; tanh and shifted_softplus"),
+        ({"descriptors": "weighted"}, r"n2p2 has no wG5 \('wG5 Li eta.*; it has G2, G4, G5, wG2, wG4"),
         ({"activation": "twisted_tanh"}, "n2p2 has no activation=twisted_tanh"),
         ({"functions": [*G4, "G2 O O eta=1 shift=0 cutoff=4 polynomial"]}, "one cutoff_type .* cosine and polynomial"),
     ],

@@ -50,6 +50,21 @@ def test_lines_are_unique_and_repeatable():
     assert lines == generate_functions([11, 17], 5.0, 4, 2, "polynomial", graphs)
 
 
+def test_the_number_of_weighted_functions_does_not_grow_with_the_elements():
+    numbers = {}
+    for kind in ("pairwise", "weighted"):
+        for elements in ([3], [3, 8], [3, 8, 15], [3, 8, 15, 16], [3, 8, 15, 16, 32]):
+            lines = generate_functions(elements, 5.0, 6, 2, "polynomial", descriptors=kind)
+            numbers[kind, len(elements)] = len(lines) // len(elements)
+    assert [numbers["weighted", n] for n in range(1, 6)] == [6 + 2 * 6] * 5
+    assert [numbers["pairwise", n] for n in range(1, 6)] == [6 * n + 12 * n * (n + 1) // 2 for n in range(1, 6)]
+
+
+def test_unknown_descriptors_are_refused():
+    with pytest.raises(ConfigError, match=r"descriptors='weigthed'.*did you mean 'weighted'"):
+        generate_functions([14], 5.0, 3, 1, "polynomial", descriptors="weigthed")
+
+
 @pytest.mark.parametrize(("n_radial", "n_angular"), [(0, 0), (-1, 2), (3, -1)])
 def test_impossible_numbers_are_refused(n_radial, n_angular):
     with pytest.raises(ConfigError, match="n_radial"):

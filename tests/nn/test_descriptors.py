@@ -1,10 +1,14 @@
 """The plain descriptors against DScribe, and the compiled loops against the plain ones."""
 
+import itertools
+import math
+
 import ase
 import numpy as np
 import pytest
 import torch
 from ase.build import bulk, molecule
+from ase.neighborlist import neighbor_list
 
 from gnnpot.data.graph import AtomicGraph, cast, collate, edge_vectors, graph_from_atoms
 from gnnpot.errors import ConfigError
@@ -38,6 +42,12 @@ def mixed_functions(envelope="polynomial", cutoff=CUTOFF):
         "G4 O Li O eta=0.01 shift=0 zeta=2 lambda=1",
         "G4 O Li O eta=0.05 shift=0 zeta=2 lambda=1",
         "G5 O O O eta=0.1 shift=0 zeta=3 lambda=-1",
+        "wG2 Li eta=0.4 shift=1.2",
+        "wG2 O eta=1 shift=2",
+        "wG4 Li eta=0.05 shift=0.5 zeta=2 lambda=-1",
+        "wG4 O eta=0.02 shift=0 zeta=1.5 lambda=1",
+        "wG5 O eta=0.3 shift=1 zeta=4 lambda=1",
+        "wG5 O eta=0.4 shift=1.5 zeta=2.5 lambda=1",
     ]
     functions = [parse_function(f"{line} cutoff={cutoff} {envelope}") for line in lines]
     return [*functions, SymmetryFunction("G2", 3, (3,), eta=1.0, cutoff=3.0, envelope=envelope)]
@@ -94,6 +104,64 @@ def test_against_dscribe(kind):
     graph = graph_from_atoms(atoms, CUTOFF)
     ours = plain_descriptors(DescriptorSet(ELEMENTS, functions), graph, types_of(graph))
     np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-8, atol=1e-10)
+
+
+def weighted_function_by_loops(function, center, neighbors):
+    """Gastegger et al. (2018), eqs. 6 and 7, for one atom; ``neighbors`` are pairs (Z, vector)."""
+
+    def g(r):
+        x = min(r / function.cutoff, 1.0)
+        return math.exp(-function.eta * (r - function.shift) ** 2) * (1 - 10 * x**3 + 15 * x**4 - 6 * x**5)
+
+    if function.kind == "wG2":
+        return sum(z * g(np.linalg.norm(v)) for z, v in neighbors)
+    total = 0.0
+    for (z_j, v_j), (z_k, v_k) in itertools.combinations(neighbors, 2):
+        r_j, r_k, r_jk = np.linalg.norm(v_j), np.linalg.norm(v_k), np.linalg.norm(v_k - v_j)
+        radial = g(r_j) * g(r_k) * (g(r_jk) if function.kind == "wG4" else 1.0)
+        base = max(1.0 + function.lambda_ * (v_j @ v_k) / r_j / r_k, 0.0)
+        total += z_j * z_k * 2.0 ** (1.0 - function.zeta) * base**function.zeta * radial
+    return total
+
+
+def test_weighted_functions_equal_loops():
+    atoms = crystal((2, 1, 1), seed=3)
+    graph = graph_from_atoms(atoms, CUTOFF)
+    descriptor_set = DescriptorSet(ELEMENTS, mixed_functions())
+    found = plain_descriptors(descriptor_set, graph, types_of(graph))
+    i, j, vectors = neighbor_list("ijD", atoms, CUTOFF)
+    weighted = [(f, c) for f, c in zip(descriptor_set.functions, descriptor_set.columns, strict=True) if f.is_weighted]
+    for center, z in enumerate(atoms.numbers):
+        around = list(zip(atoms.numbers[j[i == center]].tolist(), vectors[i == center], strict=True))
+        for function, column in weighted:
+            if function.center == z:
+                expected = weighted_function_by_loops(function, center, around)
+                assert float(found[center, column]) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("task", ["stored", "fused"])
+def test_derivatives_equal_finite_differences(task):
+    atoms, step = crystal(seed=5), 1e-4
+    descriptor_set = DescriptorSet(ELEMENTS, mixed_functions())
+    graph = graph_from_atoms(atoms, CUTOFF)
+    types = types_of(graph)
+    torch.manual_seed(1)
+    weights = torch.randn(graph.n_atoms, descriptor_set.n_functions, dtype=torch.float64)
+    if task == "stored":
+        jacobian = descriptors_and_jacobian(descriptor_set, graph, types)[1]
+        found = on_atoms(graph, weighted_jacobian(descriptor_set, graph, types, jacobian, weights))
+    else:
+        found = on_atoms(graph, edge_gradients(descriptor_set, graph, types, weights))
+    for atom, axis in np.ndindex(len(atoms), 3):
+        sums = []
+        for side in (-step, step):
+            moved = graph.positions.clone()
+            moved[atom, axis] += side
+            sums.append(
+                float((fast_descriptors(descriptor_set, graph.replace(positions=moved), types) * weights).sum())
+            )
+        slope = (sums[1] - sums[0]) / (2 * step)
+        assert float(found[atom, axis]) == pytest.approx(slope, rel=1e-5, abs=1e-4)
 
 
 def test_compiled_descriptors_equal_plain_ones(descriptor_set):
@@ -233,7 +301,7 @@ def test_slots_hold_only_the_neighbors_own_functions():
     involved = descriptor_set.involved
     lithium_at_oxygen = {f for f in involved[1, 0] if f < descriptor_set.n_functions}
     own = [f for f in descriptor_set.functions if f.center == 8]
-    assert lithium_at_oxygen == {k for k, f in enumerate(own) if 3 in f.neighbors}
+    assert lithium_at_oxygen == {k for k, f in enumerate(own) if 3 in f.neighbors or f.is_weighted}
     assert descriptor_set.gradient_bytes(n_edges=100) == 100 * 3 * 4 * descriptor_set.n_slots
 
 

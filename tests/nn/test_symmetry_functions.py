@@ -18,7 +18,10 @@ G2 = SymmetryFunction("G2", 14, (14,), eta=0.123456789012345, cutoff=5.5, shift=
 G5 = SymmetryFunction("G5", 8, (8, 3), eta=0.5, cutoff=5.0, zeta=16.0, lambda_=-1, envelope="cosine")
 
 
-@pytest.mark.parametrize("function", [G2, G5, dataclasses.replace(G5, kind="G4", zeta=1.5)])
+@pytest.mark.parametrize(
+    "function",
+    [G2, G5, dataclasses.replace(G5, kind="G4", zeta=1.5), dataclasses.replace(G5, kind="wG5", neighbors=())],
+)
 def test_print_and_parse_are_inverse(function):
     assert parse_function(str(function)) == function
 
@@ -34,6 +37,8 @@ def test_neighbor_elements_are_unordered():
         "symfunction_short Si 2 Si 0.01 5.6691784 7.7478771",
         "symfunction_short O 3 H O 0.01 -1 4.0 12.0",
         "symfunction_short O 9 H H 0.2 1 1.0 12.0 3.5",
+        "symfunction_short Si 12 0.01 5.5 10.0",
+        "symfunction_short O 13 0.01 0.5 -1 4.0 12.0",
     ],
 )
 def test_n2p2_lines_round_trip(line):
@@ -60,7 +65,8 @@ def test_n2p2_order_is_that_of_scaling_data():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("G3 Si Si eta=1 cutoff=5 cosine", "G3.*known: G2, G4, G5"),
+        ("G3 Si Si eta=1 cutoff=5 cosine", "G3.*known: G2, G4, G5, wG2"),
+        ("wG2 Si Si eta=1 cutoff=5 cosine", "wG2, wG4 and wG5 none"),
         ("G2 Si Xy eta=1 cutoff=5 cosine", "Xy.*Write for example"),
         ("G2 Si Si eta=1 width=2 cutoff=5 cosine", "unknown width"),
         ("G2 Si Si eta=1 cosine", "cutoff"),
@@ -76,7 +82,7 @@ def test_wrong_lines_are_explained(line, message):
         parse_function(line)
 
 
-@pytest.mark.parametrize("line", ["symfunction_short Si 12 0.1 0.0 10.0", "cutoff_type 1", "symfunction_short Si 2 Si"])
+@pytest.mark.parametrize("line", ["symfunction_short Si 20 0.1 0.0 10.0", "cutoff_type 1", "symfunction_short Si 2 Si"])
 def test_wrong_n2p2_lines_are_explained(line):
     with pytest.raises(DataError, match="no symmetry function of n2p2"):
         from_n2p2_line(line)
