@@ -9,7 +9,7 @@
 # after the first tenth, meV/atom/ps; of the direct model, which has no energy, that of the kinetic energy.
 set -euo pipefail
 : "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}"
-output=${1:-benchmarks/results}
+output=${1:-runs/first_light}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 mkdir -p "$output"
 crystal="$output/Si216.extxyz"
@@ -18,7 +18,7 @@ import sys
 from ase.build import bulk
 bulk('Si', cubic=True, a=5.469).repeat(3).write(sys.argv[1])" "$crystal"
 
-nve() {  # nve MODEL STRUCTURE REPEAT STEPS
+nve() {  # nve RUN STRUCTURE REPEAT STEPS
     local run="$output/mlearn-Si-$1"
     [ -f "$run/nve/md.json" ] && return
     rm -f "$run/relaxed.extxyz"
@@ -28,7 +28,7 @@ nve() {  # nve MODEL STRUCTURE REPEAT STEPS
         "output=$run/nve" trajectory=null overwrite=true
 }
 
-for model in ${MODELS:-hdnnp schnet gnnff_conservative gnnff}; do
+for model in ${MODELS:-hdnnp schnet gnnff_conservative gnnff gnnff-angles}; do
     case $model in
         gnnff*) nve "$model" "$crystal" 1 5000 ;;
         *) nve "$model" "$GNNPOT_DATA/mlearn/Si_train.xyz@0" 2 10000 ;;
