@@ -168,4 +168,4 @@ class Calculator(AseCalculator):
 
 
 def _array(values: Tensor) -> np.ndarray:
-    return values.detach().to("cpu", torch.float64).numpy()
+    return values.cpu().numpy().astype(np.float64)

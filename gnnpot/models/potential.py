@@ -279,18 +279,14 @@ def _from_edge_gradients(
 
 def _sums_of_arrays(gradients: Tensor, graph: AtomicGraph, with_stress: bool) -> dict[str, Tensor]:
     """Forces and stress by compiled loops, where nothing is differentiated further."""
-    from gnnpot.nn.edge_sums import add_forces, write_stress
+    from gnnpot.nn.edge_sums import forces_and_virials, stress
 
-    by_edge, edge_index = gradients.contiguous().numpy(), graph.edge_index.numpy()
-    found = {"forces": torch.zeros_like(graph.positions)}
-    add_forces(by_edge, edge_index, found["forces"].numpy())
+    names = ("positions", "cell", "batch", "edge_index", "edge_shifts")
+    positions, cell, *rest = (getattr(graph, name).detach().numpy() for name in names)
+    forces, virials = forces_and_virials(gradients.numpy(), positions, cell, *rest)
+    found = {"forces": torch.from_numpy(forces)}
     if with_stress:
-        found["stress"] = torch.empty_like(graph.cell)
-        positions, cell, pbc, batch, shifts, stress = (
-            tensor.detach().contiguous().numpy()
-            for tensor in (graph.positions, graph.cell, graph.pbc, graph.batch, graph.edge_shifts, found["stress"])
-        )
-        write_stress(by_edge, positions, cell, pbc, batch, edge_index, shifts, stress)
+        found["stress"] = torch.from_numpy(stress(virials, cell, graph.pbc.numpy()))
     return found
 
 

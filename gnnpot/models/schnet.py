@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.models.potential import EnergyPotential
-from gnnpot.models.schnet_tables import Filters, SchNetTables, collect_tables, outputs_and_edge_gradients
+from gnnpot.models.schnet_tables import SchNetTables, multiply_out, outputs_and_edge_gradients
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff, build_envelope
@@ -150,10 +150,10 @@ class SchNet(EnergyPotential):
         if self._tables is None or not self._tables[0].sees_no_change():
             basis = self.basis(self.spline.knots)
             blocks: list[Any] = list(self.interactions)
-            tables = [self.spline.coefficients(block.filter(basis)) for block in blocks]
+            filters = [self.spline.coefficients(block.filter(basis)) for block in blocks]
             envelope = self.cutoff_function
             exponent = envelope.exponent if isinstance(envelope, PolynomialCutoff) else 0
-            filters = Filters(self.cutoff, self.spline.n_intervals, exponent, tables)
-            made = collect_tables(filters, self.embedding.weight, blocks, self.readout)
+            arrays = multiply_out(filters, self.embedding.weight, blocks, self.readout)
+            made = SchNetTables(self.cutoff, self.spline.n_intervals, exponent, arrays)
             self._tables = WeightWatch(self), made
         return self._tables[1]

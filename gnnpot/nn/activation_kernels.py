@@ -30,12 +30,15 @@ def shifted_softplus_and_slope(x: Array, values: Array, slopes: Array) -> None:
     >>> y.round(5).tolist(), slope.round(5).tolist()
     ([[0.62011, 1.43378]], [[0.73106, 0.8808]])
     """
-    _write(x, SERIES.astype(x.dtype), values, slopes)
+    write_activation(x, SERIES.astype(x.dtype), values, slopes)
 
 
 @compiled(sums=True)
-def _write(x: Array, c: Array, values: Array, slopes: Array) -> None:
-    """With e = exp(-|x|) = 2^k exp(r): softplus = max(x, 0) + ln(1 + e), slope = 1/(1 + e) or 1 less that."""
+def write_activation(x: Array, c: Array, values: Array, slopes: Array) -> None:
+    """`shifted_softplus_and_slope` with its constants ``c``, `SERIES` in the precision of x.
+
+    With e = exp(-|x|) = 2^k exp(r): softplus = max(x, 0) + ln(1 + e), slope = 1/(1 + e) or 1 less that.
+    """
     end = N_EXP + N_LOG
     for i in range(x.shape[0]):
         for f in range(x.shape[1]):

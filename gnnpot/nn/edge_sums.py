@@ -11,28 +11,12 @@ Array: TypeAlias = npt.NDArray[Any]
 
 
 @compiled()
-def add_forces(gradients: Array, edge_index: Array, forces: Array) -> None:
-    """F_i += ∂E/∂r_ij and F_j -= ∂E/∂r_ij."""
-    for edge in range(edge_index.shape[1]):
-        i, j = edge_index[0, edge], edge_index[1, edge]
-        for a in range(3):
-            forces[i, a] += gradients[edge, a]
-            forces[j, a] -= gradients[edge, a]
-
-
-@compiled()
-def write_stress(
-    gradients: Array,
-    positions: Array,
-    cell: Array,
-    pbc: Array,
-    batch: Array,
-    edge_index: Array,
-    edge_shifts: Array,
-    stress: Array,
-) -> None:
-    """σ = (1/|V|) Σ_edges r ⊗ ∂E/∂r, symmetrized; NaN for structures that are not fully periodic."""
-    virial = np.zeros(stress.shape, dtype=np.float64)
+def forces_and_virials(
+    gradients: Array, positions: Array, cell: Array, batch: Array, edge_index: Array, edge_shifts: Array
+) -> tuple[Array, Array]:
+    """F_i = Σ_j ∂E/∂r_ij - ∂E/∂r_ji ``(n_atoms, 3)``, and Σ_edges r ⊗ ∂E/∂r of each structure, symmetrized."""
+    forces = np.zeros(positions.shape, dtype=positions.dtype)
+    virials = np.zeros(cell.shape, dtype=np.float64)
     r = np.empty(3, dtype=np.float64)
     for edge in range(edge_index.shape[1]):
         g0, g1, g2 = gradients[edge, 0], gradients[edge, 1], gradients[edge, 2]
@@ -41,18 +25,28 @@ def write_stress(
         i, j = edge_index[0, edge], edge_index[1, edge]
         s = batch[i]
         for a in range(3):
+            forces[i, a] += gradients[edge, a]
+            forces[j, a] -= gradients[edge, a]
             r[a] = positions[j, a] - positions[i, a]
             for b in range(3):
                 r[a] += edge_shifts[edge, b] * cell[s, b, a]
         for a in range(3):
-            virial[s, a, 0] += r[a] * g0
-            virial[s, a, 1] += r[a] * g1
-            virial[s, a, 2] += r[a] * g2
-    for s in range(len(stress)):
+            virials[s, a, 0] += r[a] * g0
+            virials[s, a, 1] += r[a] * g1
+            virials[s, a, 2] += r[a] * g2
+    return forces, 0.5 * (virials + virials.transpose(0, 2, 1))
+
+
+@compiled()
+def stress(virials: Array, cell: Array, pbc: Array) -> Array:
+    """σ = virial / |V|, in the precision of the cell; NaN for structures that are not fully periodic."""
+    out = np.empty(cell.shape, dtype=cell.dtype)
+    for s in range(len(cell)):
         volume = abs(_determinant(cell[s])) if pbc[s].all() else np.nan
         for a in range(3):
             for b in range(3):
-                stress[s, a, b] = (virial[s, a, b] + virial[s, b, a]) / (2.0 * volume)
+                out[s, a, b] = virials[s, a, b] / volume
+    return out
 
 
 @compiled()

@@ -91,7 +91,7 @@ class ElementTable(nn.Module):
             UnknownElementError: an element that the model has not learned (checked where it costs no wait for
                 an accelerator: on the CPU).
         """
-        types = self.table[atomic_numbers]
+        types = self.table.index_select(0, atomic_numbers)
         if types.device.type == "cpu" and types.numel() and int(types.min()) < 0:
             self.refuse(atomic_numbers)
         return types

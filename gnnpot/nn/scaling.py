@@ -43,7 +43,7 @@ class EnergyScale(KeepsFloat64):
 
     def forward(self, outputs: Tensor, types: Tensor) -> Tensor:
         """Energies of the atoms ``(n_atoms,)``, eV, float64, from outputs ``(n_atoms,)``."""
-        return self.reference_energies[types] + self.scale * outputs.double()
+        return self.reference_energies.index_select(0, types) + self.scale * outputs.double()
 
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Set reference energies and scale from labelled training graphs."""

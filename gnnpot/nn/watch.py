@@ -12,7 +12,8 @@ class WeightWatch:
     Where none of them is trainable, they count as unchanged while every parameter is the same tensor in the same
     memory and torch has counted no write to it (``_version``: optimizers and ``load_state_dict`` are counted, writes
     to ``parameter.data`` are not). Where any is trainable, all values are compared: averaging of weights writes to
-    ``.data``. Copies of a watch are blind: they see a change.
+    ``.data``; so are weights made in torch's inference mode, where nothing is counted. Copies of a watch are blind:
+    they see a change.
 
     >>> layer = nn.Linear(2, 2)
     >>> watch = WeightWatch(layer)
@@ -31,7 +32,9 @@ class WeightWatch:
             self._places += [(part._parameters, name, weight) for name, weight in part._parameters.items()]
         weights = [weight for part in module.modules() for weight in part._parameters.values() if weight is not None]
         # the alias keeps the memory from being given to another tensor
-        self._states = [(weight, weight.detach(), weight.data_ptr(), _version(weight)) for weight in weights]
+        self._aliases = [weight.detach() for weight in weights]
+        self._counts = not any(weight.is_inference() for weight in weights)
+        self._states = [(weight, weight.data_ptr(), weight._version if self._counts else 0) for weight in weights]
         self._copies = [weight.detach().clone() for weight in weights]
 
     def sees_no_change(self) -> bool:
@@ -41,22 +44,15 @@ class WeightWatch:
         for place, name, part in self._places:
             if place.get(name) is not part:
                 return False
-        frozen = True
-        for weight, _, address, version in self._states:
-            if weight.data_ptr() != address or _version(weight) != version:
+        frozen = self._counts
+        for weight, address, version in self._states:
+            if weight.data_ptr() != address or (self._counts and weight._version != version):
                 return False
-            frozen = frozen and version >= 0 and not weight.requires_grad
-        if frozen:
-            return True
-        return all(torch.equal(state[0], copy) for state, copy in zip(self._states, self._copies, strict=True))
+            frozen = frozen and not weight.requires_grad
+        return frozen or all(map(torch.equal, (state[0] for state in self._states), self._copies))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "WeightWatch":
         return WeightWatch(nn.Module())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WeightWatch, (nn.Module(),)
-
-
-def _version(weight: torch.Tensor) -> int:
-    """Number of writes that torch has counted; -1 for tensors of its inference mode, which are not counted."""
-    return -1 if weight.is_inference() else weight._version

@@ -1,0 +1,145 @@
+"""SchNet's forward pass and its reverse pass by hand, for a CPU and where nothing is trained, as one compiled function.
+
+The features enter every layer linearly, x_i^t = e_i + Σ_{s<t} (W_b^s h_i^s + b_b^s), h the activations inside of the
+interactions. So products of weights are made once, and x is never written:
+
+    v_i^t = C^t + Σ_{s<t} h_i^s M^ts,   m_i^t = Σ_j v_j^t ⊙ S^t(r_ij),   h_i^t = ssp(m_i^t W_a^t + b_a^t),
+    y_i = w · ssp(C + Σ_s h_i^s N^s),
+
+C depending on the element alone (rows of atoms are multiplied from the right). Filters S are splines of the distance.
+"""
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnpot.nn.activation_kernels import SERIES, write_activation
+from gnnpot.nn.compiled import compiled
+from gnnpot.nn.convolution_kernels import add_messages
+from gnnpot.nn.pair_kernels import add_messages_and_slopes, add_slopes
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+class SchNetArrays(NamedTuple):
+    """Products of the weights of a SchNet, for T interactions of F features; ``_back``: transposed."""
+
+    filters: Array
+    """Spline coefficients ``(T, n_coefficients, F)``."""
+    start: Array
+    """C^t ``(T, n_elements, F)``."""
+    inward: Array
+    """M^ts ``(T, T, F, F)``, used where s < t."""
+    inward_back: Array
+    outward: Array
+    """W_a^t ``(T, F, F)``."""
+    outward_back: Array
+    bias: Array
+    """b_a^t ``(T, F)``."""
+    readout_start: Array
+    """C ``(n_elements, n_hidden)``."""
+    readout: Array
+    """N^t ``(T, F, n_hidden)``."""
+    readout_back: Array
+    last: Array
+    """w ``(n_hidden,)``."""
+    isolated: Array
+    """y of an isolated atom of each element, ``(n_elements,)``."""
+    series: Array
+    """Constants of the activation in this precision."""
+
+
+def constants(dtype: npt.DTypeLike) -> Array:
+    """`SchNetArrays.series`."""
+    return SERIES.astype(dtype)
+
+
+@compiled()
+def outputs_and_slopes(
+    model: SchNetArrays, types: Array, pair_atoms: Array, first: Array, weights: Array, slopes: Array
+) -> tuple[Array, Array]:
+    """y_i less that of the isolated atom ``(n_atoms,)``, and ∂(Σy)/∂r of every pair ``(n_pairs,)``."""
+    n_layers, n_features = model.bias.shape
+    shape = (n_layers, len(types), n_features)
+    values, hidden, gates = (
+        np.empty(shape, weights.dtype),
+        np.empty(shape, weights.dtype),
+        np.empty(shape, weights.dtype),
+    )
+    messages, product = np.empty(shape[1:], weights.dtype), np.empty(shape[1:], weights.dtype)
+    for t in range(n_layers):
+        _take(model.start[t], types, values[t])
+        for s in range(t):
+            np.dot(hidden[s], model.inward[t, s], product)
+            _add(product, values[t])
+        messages[:] = 0
+        add_messages(values[t], model.filters[t], weights, first, pair_atoms, messages)
+        np.dot(messages, model.outward[t], product)
+        _add_row(model.bias[t], product)
+        write_activation(product, model.series, hidden[t], gates[t])
+    outputs, to_readout = _read_out(model, types, hidden)
+    for t in range(n_layers):
+        np.dot(to_readout, model.readout_back[t], hidden[t])
+    pair_slopes = np.zeros(len(first), weights.dtype)
+    for t in range(n_layers - 1, -1, -1):
+        _multiply(hidden[t], gates[t])
+        np.dot(gates[t], model.outward_back[t], product)
+        if t == 0:
+            add_slopes(product, values[t], model.filters[t], slopes, first, pair_atoms, pair_slopes)
+            break
+        messages[:] = 0
+        add_messages_and_slopes(
+            product, values[t], model.filters[t], weights, slopes, first, pair_atoms, messages, pair_slopes
+        )
+        for s in range(t):
+            np.dot(messages, model.inward_back[t, s], product)
+            _add(product, hidden[s])
+    return outputs, pair_slopes
+
+
+@compiled()
+def _read_out(model: SchNetArrays, types: Array, hidden: Array) -> tuple[Array, Array]:
+    """Outputs, and their derivatives by what enters the readout's activation ``(n_atoms, n_hidden)``."""
+    shape = (len(types), len(model.last))
+    total, product = np.empty(shape, hidden.dtype), np.empty(shape, hidden.dtype)
+    _take(model.readout_start, types, total)
+    for t in range(len(hidden)):
+        np.dot(hidden[t], model.readout[t], product)
+        _add(product, total)
+    gates = np.empty(shape, hidden.dtype)
+    write_activation(total, model.series, product, gates)
+    outputs = np.dot(product, model.last)
+    for i in range(shape[0]):
+        outputs[i] -= model.isolated[types[i]]
+        for f in range(shape[1]):
+            gates[i, f] *= model.last[f]
+    return outputs, gates
+
+
+@compiled()
+def _take(rows: Array, types: Array, out: Array) -> None:
+    for i in range(len(types)):
+        for f in range(out.shape[1]):
+            out[i, f] = rows[types[i], f]
+
+
+@compiled()
+def _add(values: Array, out: Array) -> None:
+    for i in range(out.shape[0]):
+        for f in range(out.shape[1]):
+            out[i, f] += values[i, f]
+
+
+@compiled()
+def _add_row(row: Array, out: Array) -> None:
+    for i in range(out.shape[0]):
+        for f in range(out.shape[1]):
+            out[i, f] += row[f]
+
+
+@compiled()
+def _multiply(values: Array, out: Array) -> None:
+    for i in range(out.shape[0]):
+        for f in range(out.shape[1]):
+            out[i, f] *= values[i, f]
