@@ -55,7 +55,7 @@ class SphericalHarmonics(nn.Module):
         ConfigError: ``l_max`` is not among 0 to 3.
 
     >>> SphericalHarmonics(2)(torch.tensor([[0.0, 0.0, 1.0]])).tolist()
-    [[1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]]
+    [[1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]]
     """
 
     def __init__(self, l_max: int) -> None:
