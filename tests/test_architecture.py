@@ -37,7 +37,8 @@ ONLY_IN = {
     "jinja2": ("report/",),
     "matplotlib": ("report/",),
     "numba": ("nn/",),
-    "pymatgen": ("data/readers/",),
+    "phonopy": ("data/readers/phonopy_born.py", "apps/"),
+    "pymatgen": ("data/readers/", "data/oxidation.py"),
     "vesin": ("data/neighbors.py",),
     "safetensors": ("models/store.py",),
 }

@@ -105,7 +105,7 @@ def checked_label(quantity: Property, value: ArrayLike, n_atoms: int, where: str
     if label is None:
         raise DataError(
             f"{where}: {quantity.name} of shape {array.shape}, but {n_atoms} atoms need "
-            f"{expected}{_other_shapes(quantity)}"
+            f"{expected}{_other_shapes(quantity)}{_doubled(quantity, array, n_atoms)}"
         )
     finite = np.isfinite(label)
     if finite.all():
@@ -155,6 +155,13 @@ def _reshaped(array: FloatArray, quantity: Property, expected: tuple[int, ...]) 
     if quantity is BORN and array.shape == (expected[0], 9):
         return array.reshape(expected)
     return None
+
+
+def _doubled(quantity: Property, array: FloatArray, n_atoms: int) -> str:
+    """A hint where a list has every atom twice, as some readers of VASP's output make it."""
+    if quantity.level != "atom" or array.ndim == 0 or array.shape[0] != 2 * n_atoms:
+        return ""
+    return f": every atom stands there twice, take the first {n_atoms} rows"
 
 
 def _other_shapes(quantity: Property) -> str:

@@ -21,8 +21,10 @@ from gnnpot.data.readers.ase_files import (
 from gnnpot.data.readers.border import Border
 from gnnpot.data.readers.columns import LabelColumns
 from gnnpot.data.readers.espresso import read_espresso
+from gnnpot.data.readers.espresso_phonon import read_espresso_phonon
 from gnnpot.data.readers.extended_xyz import read_extended_xyz
 from gnnpot.data.readers.n2p2 import read_n2p2
+from gnnpot.data.readers.phonopy_born import read_phonopy_born
 from gnnpot.data.readers.sources import (
     DECOMPRESSION_ERRORS,
     PathLike,
@@ -67,6 +69,10 @@ FORMATS: dict[str, Format] = {
     "vasp-out": Format(read_outcar, "VASP OUTCAR", has_own_units=True, has_own_names=True),
     "vasp-xml": Format(read_vasprun, "VASP vasprun.xml", has_own_units=True, has_own_names=True),
     "espresso-out": Format(read_espresso, "Quantum ESPRESSO pw.x output", has_own_units=True, has_own_names=True),
+    "espresso-ph": Format(
+        read_espresso_phonon, "Quantum ESPRESSO ph.x output (Born charges)", has_own_units=True, has_own_names=True
+    ),
+    "phonopy-born": Format(read_phonopy_born, "phonopy BORN", has_own_units=True, has_own_names=True),
     "db": Format(read_database, "ASE database (.db, .json)", stated_units=database_units),
     "n2p2": Format(read_n2p2, "n2p2 or RuNNer input.data", has_own_names=True, needs_units=True),
     "structure-json": Format(
@@ -193,6 +199,10 @@ def _format_name(path: Path) -> str | None:
         return "vasp-out"
     if "Program PWSCF" in text:
         return "espresso-out"
+    if "Program PHONON" in text:
+        return "espresso-ph"
+    if name.startswith("born"):
+        return "phonopy-born"
     if text.split(maxsplit=1)[0].lower() == "begin":
         return "n2p2"
     return ase_format(path)
