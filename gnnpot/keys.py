@@ -67,8 +67,15 @@ DIELECTRIC = Property(
 PROPERTIES: dict[str, Property] = {p.name: p for p in (ENERGY, FORCES, STRESS, BORN, POLARIZATION, DIELECTRIC)}
 """All labels that a frame may carry, by name."""
 
-TRAINABLE = ("energy", "forces", "stress")
-"""Labels that an energy or force model learns from."""
+RESPONSE = ("born_effective_charges", "polarization")
+"""Labels that a response head learns from."""
+
+TRAINABLE = ("energy", "forces", "stress", *RESPONSE)
+"""Labels that models learn from."""
+
+
+DOUBLE = ("energy", "polarization")
+"""Labels that stay in double precision where all else is single: small differences of large numbers count."""
 
 
 def metric_name(property_name: str, statistic: Literal["mae", "rmse"]) -> str:

@@ -40,7 +40,7 @@ def test_verbs_and_files_match():
     assert set(VERBS) == set(verbs())
 
 
-@pytest.mark.parametrize("group", ["model", "data", "trainer", "optimizer", "loss", "experiment"])
+@pytest.mark.parametrize("group", ["model", "head", "data", "trainer", "optimizer", "loss", "experiment"])
 def test_every_group_entry_composes(group):
     for entry in group_entries(group):
         override = f"+{group}={entry}" if group == "experiment" else f"{group}={entry}"

@@ -7,6 +7,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+import torch
 from ase import Atoms
 from rich.console import Console
 
@@ -19,9 +21,16 @@ from gnnpot.data.hashing import data_sha256
 from gnnpot.data.labels import Labels, labels_of
 from gnnpot.errors import DataError, PropertyNotAvailableError, did_you_mean
 from gnnpot.models.potential import Potential
-from gnnpot.models.prediction import Prediction, default_properties, predict
+from gnnpot.models.prediction import Prediction, default_properties, on_branch_of_labels, predict
 from gnnpot.report.metrics import error_metrics
-from gnnpot.report.tables import config_type_table, coverage_table, element_table, metrics_table, summary_line
+from gnnpot.report.tables import (
+    born_norms_line,
+    config_type_table,
+    coverage_table,
+    element_table,
+    metrics_table,
+    summary_line,
+)
 from gnnpot.report.terminal import rich_table, say
 
 
@@ -61,14 +70,15 @@ def evaluate(
     """
     potential = prepared(checkpoint, device, dtype)
     frames = frames_from(data)
-    labels = [labels_of(frame) for frame in frames]
+    labels = [_comparable(labels_of(frame), frame) for frame in frames]
     compared = _compared(potential, labels, properties)
     started = perf_counter()
     predictions = predictions_of(potential, frames, compared, batch_size)
     seconds = perf_counter() - started
+    cells, pbc = (torch.tensor(np.array([getattr(frame, name)[:] for frame in frames])) for name in ("cell", "pbc"))
     errors = error_metrics(
         [{name: label[name] for name in compared if name in label} for label in labels],
-        predictions,
+        on_branch_of_labels(predictions, labels, cells, pbc),
         [frame.numbers for frame in frames],
         [frame.info.get("config_type") for frame in frames],
     )
@@ -83,6 +93,11 @@ def evaluate(
     if output is not None:
         write_json(Path(output), metrics)
     return EvaluateResult(metrics, frames, predictions)
+
+
+def _comparable(labels: Labels, frame: Atoms) -> Labels:
+    """The labels, less the polarization of a charged cell, which depends on the origin."""
+    return {name: x for name, x in labels.items() if name != "polarization" or not frame.info.get("charge")}
 
 
 def predictions_of(
@@ -130,3 +145,6 @@ def _print(metrics: dict[str, Any]) -> None:
         if table.rows:
             console.print(rich_table(table))
     say(console, summary_line(metrics))
+    norms = born_norms_line(metrics)
+    if norms is not None:
+        say(console, norms)

@@ -69,7 +69,7 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
     potential = load(folder)
     arguments = {key: value for key, value in card["model"].items() if key not in ("_target_", "elements")}
     facts = {
-        "model": _model_name(card),
+        "model": potential.title,
         "gives": ", ".join(default_properties(potential)),
         "elements": _elements(card),
         "parameters": f"{potential.n_parameters:,}",

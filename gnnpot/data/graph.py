@@ -16,7 +16,7 @@ from torch import Tensor
 from gnnpot.data.labels import frame_name, labels_of
 from gnnpot.data.neighbors import neighbor_list
 from gnnpot.errors import DataError
-from gnnpot.keys import TRAINABLE
+from gnnpot.keys import DOUBLE, PROPERTIES, TRAINABLE
 
 Dimension = Literal["structure", "atom", "edge", "pair"]
 
@@ -44,6 +44,8 @@ FIELDS: dict[str, Field] = {
     "energy": Field("structure"),
     "forces": Field("atom"),
     "stress": Field("structure"),
+    "born_effective_charges": Field("atom"),
+    "polarization": Field("structure"),
     "pair_of_edge": Field("edge", shift="pair"),
     "edge_of_pair": Field("pair", shift="edge"),
     "descriptors": Field("atom"),
@@ -61,7 +63,8 @@ class AtomicGraph:
         edge_index ``(2, n_edges)`` (centers, neighbors), sorted by center, edge_shifts ``(n_edges, 3)`` the
         cell images S of r_ij = r_j - r_i + S·cell;
         labels energy ``(n_structures,)`` eV float64, forces ``(n_atoms, 3)`` eV/Å, stress ``(n_structures, 3, 3)``
-        eV/Å³, NaN where a frame has none. More fields may be precomputed: see `FIELDS`.
+        eV/Å³, born_effective_charges ``(n_atoms, 3, 3)`` e, polarization ``(n_structures, 3)`` e·Å, NaN where a frame
+        has none. More fields may be precomputed: see `FIELDS`.
 
     Raises:
         TypeError: a field that `FIELDS` does not name.
@@ -78,6 +81,8 @@ class AtomicGraph:
     energy: Tensor
     forces: Tensor
     stress: Tensor
+    born_effective_charges: Tensor
+    polarization: Tensor
     pair_of_edge: Tensor
     edge_of_pair: Tensor
     descriptors: Tensor
@@ -186,12 +191,12 @@ def graph_from_atoms(atoms: ase.Atoms, cutoff: float, dtype: torch.dtype = torch
 
 
 def _label_tensors(labels: dict[str, Any], n_atoms: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    shapes = {"energy": (1,), "forces": (n_atoms, 3), "stress": (1, 3, 3)}
     tensors = {}
     for name in TRAINABLE:
-        values = np.full(shapes[name], np.nan) if name not in labels else np.asarray(labels[name])
-        kind = torch.float64 if name == "energy" else dtype
-        tensors[name] = torch.tensor(values.reshape(shapes[name]), dtype=kind)
+        shape = (n_atoms if PROPERTIES[name].level == "atom" else 1, *PROPERTIES[name].shape)
+        values = np.full(shape, np.nan) if name not in labels else np.asarray(labels[name])
+        kind = torch.float64 if name in DOUBLE else dtype
+        tensors[name] = torch.tensor(values.reshape(shape), dtype=kind)
     return tensors
 
 
@@ -221,10 +226,10 @@ def _check_distances(atoms: ase.Atoms, cell: np.ndarray, edge_index: np.ndarray,
 
 
 def cast(graph: AtomicGraph, dtype: torch.dtype) -> AtomicGraph:
-    """Return the graph with its floating-point tensors in ``dtype``; the energy label stays float64."""
+    """Return the graph with its floating-point tensors in ``dtype``; the labels of `DOUBLE` stay float64."""
     fields = {}
     for name, value in graph.fields().items():
-        if value.is_floating_point() and name != "energy":
+        if value.is_floating_point() and name not in DOUBLE:
             fields[name] = value.to(dtype)
     return graph.replace(**fields)
 

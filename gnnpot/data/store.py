@@ -22,6 +22,7 @@ from gnnpot.data.hashing import data_sha256
 from gnnpot.data.store_format import FORMAT_VERSION, Manifest, StoredField, array_path, offsets_path
 from gnnpot.data.store_writer import StoreWriter
 from gnnpot.errors import DataError, did_you_mean
+from gnnpot.keys import DOUBLE
 
 IntArray = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -235,7 +236,7 @@ def _batch_dtype(name: str, field: StoredField, dtype: torch.dtype) -> np.dtype[
     if field.shift or name == "atomic_numbers":
         return np.dtype(np.int64)
     stored = np.dtype(field.dtype)
-    if name == "energy" or (stored.kind != "f" and name != "edge_shifts"):
+    if name in DOUBLE or (stored.kind != "f" and name != "edge_shifts"):
         return stored
     return np.dtype(str(dtype).removeprefix("torch."))
 

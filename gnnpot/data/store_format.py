@@ -21,7 +21,7 @@ import numpy as np
 
 from gnnpot.errors import DataError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "store.json"
 RAGGED = ("atom", "edge", "pair")
 """Dimensions whose number of rows differs between structures."""
@@ -36,6 +36,8 @@ STORED_DTYPES = {
     "energy": "float64",
     "forces": "float64",
     "stress": "float64",
+    "born_effective_charges": "float64",
+    "polarization": "float64",
 }
 """Types on disk; index fields are int32, all others stay as they are given."""
 

@@ -67,6 +67,10 @@ class GNNFF(GNNFFBackbone):
 
     def forward(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """Forces ``(n_atoms, 3)``, eV/Å."""
+        return self.features_and_outputs(graph)[1]
+
+    def features_and_outputs(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        """Both from one pass through the layers."""
         vectors = edge_vectors(graph)
         distances = vectors.norm(dim=1)
         outputs = self.layers(self.types(graph), graph, vectors, distances)
@@ -77,7 +81,7 @@ class GNNFF(GNNFFBackbone):
         forces = sum_over_neighbors(-weights[:, None] * vectors, graph)
         if self.remove_net_force:
             forces = forces - self._mean_force(forces, graph)
-        return {"forces": self.force_scale(forces)}
+        return outputs.nodes, {"forces": self.force_scale(forces)}
 
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Set the scales of forces and sums from training graphs."""

@@ -40,10 +40,15 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """¼ Σ_j f_c(r_ij) (ε_ij + ε_ji), ``(n_atoms,)``."""
+        return self.features_and_atomic_outputs(graph)[1]
+
+    def features_and_atomic_outputs(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
+        """Both from one pass through the layers."""
         vectors = edge_vectors(graph)
         outputs = self.layers(self.types(graph), graph, vectors, vectors.norm(dim=1))
         energies = self.readout(outputs.edges)[:, 0] * outputs.around.envelope
-        return sum_over_neighbors(0.25 * (energies + gather(energies, outputs.around.pairs.reverse)), graph)
+        halves = 0.25 * (energies + gather(energies, outputs.around.pairs.reverse))
+        return outputs.nodes, sum_over_neighbors(halves, graph)
 
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fit reference energies and scales on training graphs."""

@@ -1,6 +1,6 @@
 """High-dimensional neural network potential (Behler and Parrinello, Phys. Rev. Lett. 98, 146401 (2007))."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -139,6 +139,11 @@ class HDNNP(EnergyPotential):
         """Output of each atom's element network less that of the isolated atom, ``(n_atoms,)``."""
         return self._outputs(self._descriptors(graph), self.types(graph))
 
+    def features_and_atomic_outputs(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
+        """Both from the same descriptors."""
+        descriptors, types = self._descriptors(graph), self.types(graph)
+        return self.descriptor_scale(descriptors, types), self._outputs(descriptors, types)
+
     def _descriptors(self, graph: AtomicGraph) -> Tensor:
         if graph.positions.requires_grad or graph.cell.requires_grad:
             return plain_descriptors(self.descriptor_set, graph, self.types(graph))
@@ -177,10 +182,26 @@ class HDNNP(EnergyPotential):
         descriptors = self._constant_descriptors(graph).detach().requires_grad_(True)
         energies = self.energy_scale(self._outputs(descriptors, types), types)
         (weights,) = torch.autograd.grad(energies.sum(), [descriptors], create_graph=differentiable)
+        return energies, self._pulled_back(weights, graph)
+
+    def can_pull_back(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """Wherever forces come without automatic differentiation."""
+        return self.can_use_edge_gradients(graph, differentiable)
+
+    def features_and_pullback(
+        self, graph: AtomicGraph, differentiable: bool
+    ) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+        """Scaled descriptors, the descriptors, and Σ_f w_if ∂G_if/∂r_ij of weights w."""
+        descriptors = self._constant_descriptors(graph).detach().requires_grad_(True)
+        features = self.descriptor_scale(descriptors, self.types(graph))
+        return features, descriptors, lambda weights: self._pulled_back(weights, graph)
+
+    def _pulled_back(self, weights: Tensor, graph: AtomicGraph) -> Tensor:
+        """Σ_f w_if ∂G_if/∂r_ij ``(n_edges, 3)``, from stored derivatives where there are any."""
+        types = self.types(graph)
         if graph.has("descriptor_gradients"):
-            jacobian = graph.descriptor_gradients
-            return energies, weighted_jacobian(self.descriptor_set, graph, types, jacobian, weights)
-        return energies, edge_gradients(self.descriptor_set, graph, types, weights)
+            return weighted_jacobian(self.descriptor_set, graph, types, graph.descriptor_gradients, weights)
+        return edge_gradients(self.descriptor_set, graph, types, weights)
 
     def extrapolations(self, graph: AtomicGraph) -> Tensor:
         """How many symmetry functions of every atom lie outside their range in the training set, ``(n_atoms,)``."""

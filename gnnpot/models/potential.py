@@ -1,20 +1,23 @@
 """The contract of every potential, and the one door to derivatives of its energy."""
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
-from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum, sum_per_structure
+from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
-from gnnpot.nn.convolution import only_geometry
+from gnnpot.models.derivatives import Request, per_structure, respond
 from gnnpot.nn.scaling import EnergyScale
 
-DERIVABLE = ("energy", "energies", "forces", "stress")
-"""What `derive` can give, for a model whose ``outputs`` hold ``energies``."""
+DERIVABLE = {
+    "energies": ("energy", "energies", "forces", "stress"),
+    "polarization": ("polarization", "born_effective_charges"),
+}
+"""What `derive` can give besides an output itself, for models that have it."""
 
 
 class Potential(nn.Module):
@@ -46,6 +49,11 @@ class Potential(nn.Module):
         self.card: dict[str, Any] = {}
 
     @property
+    def title(self) -> str:
+        """What people call the model."""
+        return type(self).__name__
+
+    @property
     def n_parameters(self) -> int:
         """Number of trainable weights."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
@@ -72,6 +80,14 @@ class Potential(nn.Module):
         """Return the model's outputs, keyed by the names in ``outputs``."""
         raise NotImplementedError
 
+    def evaluate(self, graph: AtomicGraph, names: Iterable[str]) -> dict[str, Tensor]:
+        """At least those of the model's ``outputs`` that are asked for."""
+        return self(graph)
+
+    def features_and_outputs(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        """`features` and what `forward` returns, from one pass where a model can."""
+        return self.features(graph), self(graph)
+
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fill the buffers that depend on training data (reference energies, scales, ranges)."""
         raise NotImplementedError
@@ -80,12 +96,40 @@ class Potential(nn.Module):
         """Fields of `gnnpot.data.graph.FIELDS` that depend on the geometry alone, worth keeping with a data set."""
         return {}
 
+    @property
+    def precomputes_by(self) -> str:
+        """What `precompute` depends on besides the graph."""
+        return repr((type(self).__name__, self.arguments()))
+
+    def can_differentiate_dipole(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """Whether `dipole_and_slopes` may stand in for automatic differentiation here."""
+        return False
+
+    def dipole_and_slopes(
+        self, graph: AtomicGraph, directions: Sequence[Tensor], differentiable: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """P, and ∂(e·P)/∂r ``(n_atoms, 3)`` for each e ``(n_structures, 3)``, of a model with a polarization."""
+        raise NotImplementedError
+
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """Whether `energy_and_edge_gradients` may stand in for automatic differentiation here."""
         return False
 
     def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
         """Per-atom energies ``(n_atoms,)`` and ∂E/∂r_ij ``(n_edges, 3)`` without automatic differentiation."""
+        raise NotImplementedError
+
+    def can_pull_back(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """Whether `features_and_pullback` may stand in for differentiating the features here."""
+        return False
+
+    def features_and_pullback(
+        self, graph: AtomicGraph, differentiable: bool
+    ) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
+        """`features`, a leaf that they are made of, and the map from ∂y/∂leaf to ∂y/∂r_ij by it, ``(n_edges, 3)``.
+
+        For any y of the features: a response head differentiates itself by the leaf alone.
+        """
         raise NotImplementedError
 
     @classmethod
@@ -127,6 +171,15 @@ class EnergyPotential(Potential):
         """Network output y_i of every atom, ``(n_atoms,)``, dimensionless; zero without neighbors."""
         raise NotImplementedError
 
+    def features_and_atomic_outputs(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
+        """`features` and `atomic_outputs`, from one pass where a model can."""
+        return self.features(graph), self.atomic_outputs(graph)
+
+    def features_and_outputs(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        """Features and per-atom energies."""
+        features, outputs = self.features_and_atomic_outputs(graph)
+        return features, {"energies": self.energy_scale(outputs, self.types(graph))}
+
     def types(self, graph: AtomicGraph) -> Tensor:
         """Position of every atom's element in ``elements``, ``(n_atoms,)``."""
         return self.energy_scale.element_table(graph.atomic_numbers)
@@ -166,23 +219,39 @@ def parse_elements(elements: Sequence[int | str] | None) -> tuple[int, ...]:
 
 
 def derive(
-    potential: Potential, graph: AtomicGraph, properties: Iterable[str], *, differentiable: bool = False
+    potential: Potential,
+    graph: AtomicGraph,
+    properties: Iterable[str],
+    *,
+    field: Tensor | None = None,
+    direction: Tensor | None = None,
+    differentiable: bool = False,
 ) -> dict[str, Tensor]:
-    """Return properties of a model: what it gives, and what follows from its energy by differentiation.
+    """Return properties of a model: what it gives, and what follows from it by differentiation.
 
-    With positions and cell under a symmetric strain ε, r → r(1 + ε):
+    With positions and cell under a symmetric strain ε, r → r(1 + ε), and the electric enthalpy H = U - E·P:
 
-    F_i = -∂E/∂r_i,  σ = (1/|V|) ∂E/∂ε at ε = 0, both from one backward pass.
+    F_i = -∂H/∂r_i,  σ = (1/|V|) ∂U/∂ε at ε = 0,  Z[i, a, b] = ∂P_a/∂r_ib.
+
+    Forces in a field take one backward pass, F_ib = -∂U/∂r_ib + Σ_a E_a Z[i, a, b], and Z is never formed; the tensor
+    itself takes three. A model that gives Z directly and no P adds the same sum to its forces; it has no enthalpy,
+    and its energy stays U.
 
     Args:
         potential: any potential.
-        graph: one structure or a batch; left as it is.
+        graph: one structure or a batch; left as it is. Where a polarization is asked for, the positions are those of
+            the caller, unwrapped.
         properties: among ``energy`` ``(n_structures,)`` eV, ``energies`` ``(n_atoms,)`` eV, ``forces``
-            ``(n_atoms, 3)`` eV/Å and ``stress`` ``(n_structures, 3, 3)`` eV/Å³ (NaN where not fully periodic).
+            ``(n_atoms, 3)`` eV/Å and ``stress`` ``(n_structures, 3, 3)`` eV/Å³ (NaN where not fully periodic); with a
+            response head ``polarization`` ``(n_structures, 3)`` e·Å and ``born_effective_charges``
+            ``(n_atoms, 3, 3)`` e, and ``born_along_direction`` ``(n_atoms, 3)`` e, Σ_a e_a Z[i, a, b].
+        field: E, ``(3,)`` or ``(n_structures, 3)``, V/Å: ``energy`` is then H, and ``forces`` are those in the field.
+        direction: e of ``born_along_direction``, ``(3,)`` or ``(n_structures, 3)``.
         differentiable: keep the graph of the derivatives, for training on them.
 
     Raises:
-        PropertyNotAvailableError: the model can neither give nor derive a property; the message says which can.
+        PropertyNotAvailableError: the model can neither give nor derive a property, also not in a field; the message
+            says which can.
 
     >>> from ase.build import bulk
     >>> from gnnpot.data.graph import graph_from_atoms
@@ -192,112 +261,55 @@ def derive(
     ['energy', 'forces']
     """
     wanted = tuple(properties)
-    _refuse_unavailable(potential, wanted)
-    if "energies" not in potential.outputs:
-        with torch.set_grad_enabled(differentiable):
-            outputs = potential(graph)
-        return {name: outputs[name] for name in wanted}
-    if not {"forces", "stress"} & set(wanted):
-        with torch.set_grad_enabled(differentiable):
-            energies = potential(graph)["energies"]
-        return _select({"energies": energies, "energy": sum_per_structure(energies, graph)}, wanted)
-    fast = potential.can_use_edge_gradients(graph, differentiable)
-    with torch.enable_grad():
-        found = (_from_edge_gradients if fast else _from_autograd)(potential, graph, "stress" in wanted, differentiable)
-    if not differentiable:
-        found = {name: value.detach() for name, value in found.items()}
-    return _select(found, wanted)
-
-
-def _refuse_unavailable(potential: Potential, wanted: tuple[str, ...]) -> None:
-    available = DERIVABLE if "energies" in potential.outputs else tuple(sorted(potential.outputs))
-    for name in wanted:
-        if name not in available:
-            why = (
-                f"{type(potential).__name__} gives {', '.join(available)}, not {name}. "
-                "Energy and stress come from the energy models (hdnnp, schnet, gnnff_conservative)"
-                if name in DERIVABLE
-                else f"no model without a response head gives {name!r}; {did_you_mean(name, available)}"
-            )
-            raise PropertyNotAvailableError(why)
-
-
-def _select(found: dict[str, Tensor], wanted: tuple[str, ...]) -> dict[str, Tensor]:
+    _refuse_unavailable(potential, wanted, field)
+    request = Request(frozenset(wanted), per_structure(field, graph), per_structure(direction, graph), differentiable)
+    found = respond(potential, graph, request)
     return {name: found[name] for name in wanted}
 
 
-def _from_autograd(
-    potential: Potential, graph: AtomicGraph, with_stress: bool, differentiable: bool
-) -> dict[str, Tensor]:
-    positions = graph.positions.detach().requires_grad_(True)
-    variables = [positions]
-    moved = graph.replace(positions=positions)
-    if with_stress:
-        strain = torch.zeros_like(graph.cell).requires_grad_(True)
-        variables.append(strain)
-        moved = _strained(moved, 0.5 * (strain + strain.transpose(1, 2)))
-    energies = potential(moved)["energies"]
-    gradients: Sequence[Tensor] = [torch.zeros_like(variable) for variable in variables]
-    if energies.requires_grad:
-        with only_geometry():
-            gradients = torch.autograd.grad(
-                energies.sum(), variables, create_graph=differentiable, materialize_grads=True
-            )
-    found = {"energy": sum_per_structure(energies, graph), "energies": energies, "forces": -gradients[0]}
-    if with_stress:
-        found["stress"] = stress_from_virial(gradients[1], graph)
-    return found
+def available_properties(outputs: Iterable[str]) -> tuple[str, ...]:
+    """What `derive` gives for a model of these ``outputs``, in the order of reports.
 
-
-def _strained(graph: AtomicGraph, strain: Tensor) -> AtomicGraph:
-    """The graph with r → r + r·ε for positions and cell, ε ``(n_structures, 3, 3)`` symmetric."""
-    if graph.n_structures == 1:
-        displacement = graph.positions @ strain[0]
-    else:
-        displacement = torch.einsum("na,nab->nb", graph.positions, gather(strain, graph.batch))
-    return graph.replace(positions=graph.positions + displacement, cell=graph.cell + graph.cell @ strain)
-
-
-def _from_edge_gradients(
-    potential: Potential, graph: AtomicGraph, with_stress: bool, differentiable: bool
-) -> dict[str, Tensor]:
-    """F_i = Σ_{edges i→j} ∂E/∂r_ij - Σ_{edges j→i} ∂E/∂r_ji, and ∂E/∂ε = Σ_edges r ⊗ ∂E/∂r, symmetrized."""
-    energies, gradients = potential.energy_and_edge_gradients(graph, differentiable)
-    found = {"energy": sum_per_structure(energies, graph), "energies": energies}
-    if gradients.device.type == "cpu" and not differentiable:
-        return {**found, **_sums_of_arrays(gradients.detach(), graph, with_stress)}
-    forces = scatter_sum(gradients, graph.centers, graph.n_atoms)
-    found["forces"] = forces - scatter_sum(gradients, graph.neighbors, graph.n_atoms)
-    if with_stress:
-        vectors = edge_vectors(graph)
-        outer = torch.cat([vectors[:, a : a + 1] * gradients for a in range(3)], dim=1)
-        per_atom = scatter_sum(outer, graph.centers, graph.n_atoms)
-        virial = sum_per_structure(per_atom, graph).reshape(-1, 3, 3)
-        found["stress"] = stress_from_virial(0.5 * (virial + virial.transpose(1, 2)), graph)
-    return found
-
-
-def _sums_of_arrays(gradients: Tensor, graph: AtomicGraph, with_stress: bool) -> dict[str, Tensor]:
-    """Forces and stress by compiled loops, where nothing is differentiated further."""
-    from gnnpot.nn.edge_sums import forces_and_virials, stress
-
-    names = ("positions", "cell", "batch", "edge_index", "edge_shifts")
-    positions, cell, *rest = (getattr(graph, name).detach().numpy() for name in names)
-    forces, virials = forces_and_virials(gradients.numpy(), positions, cell, *rest)
-    found = {"forces": torch.from_numpy(forces)}
-    if with_stress:
-        found["stress"] = torch.from_numpy(stress(virials, cell, graph.pbc.numpy()))
-    return found
-
-
-def stress_from_virial(virial: Tensor, graph: AtomicGraph) -> Tensor:
-    """σ = (1/|V|) ∂E/∂ε, ``(n_structures, 3, 3)``, eV/Å³; NaN for structures that are not fully periodic.
-
-    The volume of the latter is replaced before the division, so that no NaN reaches the gradient of another
-    structure of the batch.
+    >>> available_properties({"forces", "polarization"})
+    ('forces', 'polarization', 'born_effective_charges')
     """
-    periodic = graph.pbc.all(dim=1)
-    volume = torch.linalg.det(graph.cell).abs()
-    safe = torch.where(periodic, volume, torch.ones_like(volume))
-    stress = virial / safe[:, None, None]
-    return torch.where(periodic[:, None, None], stress, torch.full_like(stress, float("nan")))
+    given: set[str] = set()
+    for name in outputs:
+        given.update(DERIVABLE.get(name, (name,)))
+    order = (*DERIVABLE["energies"], *DERIVABLE["polarization"])
+    return tuple(name for name in order if name in given)
+
+
+def _refuse_unavailable(potential: Potential, wanted: tuple[str, ...], field: Tensor | None) -> None:
+    available = available_properties(potential.outputs)
+    has_response = "born_effective_charges" in available
+    name_of_model = type(potential).__name__
+    for name in wanted:
+        if name in available or (name == "born_along_direction" and has_response):
+            continue
+        if name in (*DERIVABLE["polarization"], "born_along_direction"):
+            why = (
+                f"{name_of_model} gives {', '.join(available)}, not {name}. It comes from a response head: gnnpot fit "
+                "head=polarization (Born charges too) or head=born_tensor, also on a trained model: checkpoint=PATH"
+            )
+        elif name in DERIVABLE["energies"]:
+            why = (
+                f"{name_of_model} gives {', '.join(available)}, not {name}. "
+                "Energy and stress come from the energy models (hdnnp, schnet, gnnff_conservative)"
+            )
+        else:
+            why = f"no model gives {name!r}; {did_you_mean(name, available)}"
+        raise PropertyNotAvailableError(why)
+    if field is None:
+        return
+    if not has_response:
+        raise PropertyNotAvailableError(
+            f"a field was given, and {name_of_model} has no response head; train one on Born charges: gnnpot fit "
+            "head=polarization checkpoint=PATH"
+        )
+    for name in ("stress", "energies"):
+        if name in wanted:
+            raise PropertyNotAvailableError(
+                f"{name} in an electric field is not defined here: the enthalpy U - E·P of a periodic crystal "
+                + ("depends on how the field follows the strain" if name == "stress" else "belongs to no single atom")
+            )

@@ -1,6 +1,6 @@
 """Predictions for many structures: batches of similar cost, one dict per frame in the order given."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ase
@@ -10,14 +10,16 @@ from torch import Tensor
 
 from gnnpot.data.graph import FIELDS, AtomicGraph, cast, collate, graph_from_atoms
 from gnnpot.data.labels import frame_name
+from gnnpot.data.polarization import nearest_branch
 from gnnpot.errors import UnknownElementError
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential, available_properties, derive
 from gnnpot.nn.layers import ElementTable
 
 Prediction = dict[str, Any]
-"""``energy`` float eV, ``energies`` (n,), ``forces`` (n, 3), ``stress`` (3, 3) eV/Å³: what was asked for."""
+"""``energy`` float eV, ``energies`` (n,), ``forces`` (n, 3), ``stress`` (3, 3) eV/Å³, ``polarization`` (3,) e·Å,
+``born_effective_charges`` (n, 3, 3) e: what was asked for."""
 
-STRUCTURE_LEVEL = ("energy", "stress")
+STRUCTURE_LEVEL = ("energy", "stress", "polarization")
 
 
 def default_properties(model: Potential) -> tuple[str, ...]:
@@ -27,9 +29,7 @@ def default_properties(model: Potential) -> tuple[str, ...]:
     >>> default_properties(SchNet(["Si"], cutoff=4.0))
     ('energy', 'energies', 'forces', 'stress')
     """
-    if "energies" in model.outputs:
-        return ("energy", "energies", "forces", "stress")
-    return tuple(sorted(model.outputs))
+    return available_properties(model.outputs)
 
 
 def predict(
@@ -104,3 +104,16 @@ def _split(values: dict[str, Tensor], sizes: list[int]) -> dict[str, list[Tensor
 
 def _as_plain(value: Tensor) -> Any:
     return float(value) if value.dim() == 0 else np.asarray(value)
+
+
+def on_branch_of_labels(
+    predictions: Sequence[Prediction], labels: Sequence[Mapping[str, Any]], cells: Tensor, pbc: Tensor
+) -> list[Prediction]:
+    """Predictions whose polarizations are moved by e times lattice vectors to the branch nearest to their labels."""
+    found = [dict(prediction) for prediction in predictions]
+    for k, (prediction, label) in enumerate(zip(found, labels, strict=True)):
+        if prediction.get("polarization") is not None and label.get("polarization") is not None:
+            both = torch.tensor(np.array([prediction["polarization"], label["polarization"]]), dtype=torch.float64)
+            nearest = nearest_branch(both[:1], both[1:], cells[k : k + 1], pbc[k : k + 1])
+            prediction["polarization"] = nearest[0].numpy()
+    return found

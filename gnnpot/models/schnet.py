@@ -109,9 +109,13 @@ class SchNet(EnergyPotential):
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """Readout of the features less that of the isolated atom, ``(n_atoms,)``."""
-        outputs = self.readout(self._propagate(graph))[:, 0]
-        real, isolated = outputs.split([graph.n_atoms, len(self.elements)])
-        return real - isolated[self.types(graph)]
+        return self.features_and_atomic_outputs(graph)[1]
+
+    def features_and_atomic_outputs(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
+        """Both from one propagation."""
+        x = self._propagate(graph)
+        real, isolated = self.readout(x)[:, 0].split([graph.n_atoms, len(self.elements)])
+        return x[: graph.n_atoms], real - isolated[self.types(graph)]
 
     def _propagate(self, graph: AtomicGraph) -> Tensor:
         """x^T of the atoms, and behind them of one isolated atom of each element, which no edge reaches."""

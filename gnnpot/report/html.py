@@ -40,7 +40,8 @@ def run_page(record: RunRecord) -> Page:
     shown = tuple(section for section in candidates if section is not None)
     footer = (
         f"gnnpot {__version__}, run {record.name}. Energies in eV (errors in meV/atom), forces in eV/Å (errors in "
-        "meV/Å), stress in GPa, tension positive. MAE: mean absolute error; RMSE: root mean square error."
+        "meV/Å), stress in GPa, tension positive, Born charges in e, field first. MAE: mean absolute error; RMSE: root "
+        "mean square error."
     )
     return Page(_title(record), _lead(metrics), shown, footer)
 

@@ -7,17 +7,22 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from gnnpot.keys import PROPERTIES, metric_name
+from gnnpot.keys import BORN, PROPERTIES, metric_name
 from gnnpot.report.parity import COMPARED, ParityData, parity_data
 
 NOT_PARTS = ("timing", "provenance")
 """Entries of ``metrics.json`` that are not a part of the data."""
+
+BORN_NORMS = {"born_row_rmse_e": 3.0**0.5, "born_tensor_rmse_e": 3.0}
+"""Other norms in which errors of Born charges are published, over the root mean square of the components: of the three
+numbers that belong to one direction of the field, and of the nine of an atom."""
 
 COUNT_NAMES = {
     "energy": "n_energy",
     "forces": "n_force_components",
     "stress": "n_stress",
     "born_effective_charges": "n_born",
+    "polarization": "n_polarization",
     "dielectric_tensor": "n_dielectric",
 }
 
@@ -105,10 +110,9 @@ def _errors_of(name: str, errors: NDArray[np.float64]) -> dict[str, float]:
     known = errors[np.isfinite(errors)] * PROPERTIES[name].report_factor
     if known.size == 0:
         return {}
-    return {
-        metric_name(name, "mae"): float(np.abs(known).mean()),
-        metric_name(name, "rmse"): float(np.sqrt(np.square(known).mean())),
-    }
+    rmse = float(np.sqrt(np.square(known).mean()))
+    found = {metric_name(name, "mae"): float(np.abs(known).mean()), metric_name(name, "rmse"): rmse}
+    return found | {key: factor * rmse for key, factor in BORN_NORMS.items()} if name == BORN.name else found
 
 
 def _errors_of_all(part: ParityData) -> dict[str, float]:
@@ -142,4 +146,5 @@ def _counts(part: ParityData) -> dict[str, int]:
 
 def _n_labels(name: str, known: NDArray[np.bool_]) -> int:
     """Labels among known components: values and force components one by one, tensors only where whole."""
-    return int((known if name in ("energy", "forces") else known.all(axis=(-2, -1))).sum())
+    n_axes = 0 if name in ("energy", "forces") else len(PROPERTIES[name].shape)
+    return int(known.all(axis=tuple(range(-n_axes, 0))).sum() if n_axes else known.sum())

@@ -30,10 +30,11 @@ from numpy.typing import NDArray
 
 from gnnpot.data.files import replacing
 from gnnpot.errors import DataError
-from gnnpot.keys import PROPERTIES
+from gnnpot.keys import DOUBLE, PROPERTIES
 
-COMPARED = ("energy", "forces", "stress", "born_effective_charges", "dielectric_tensor")
-"""Properties whose errors are plain differences. (A polarization is known modulo e times lattice vectors.)"""
+COMPARED = ("energy", "forces", "stress", "born_effective_charges", "polarization", "dielectric_tensor")
+"""Properties that are compared. A predicted polarization is brought to the branch nearest to its label before, because
+it is known modulo e times lattice vectors."""
 
 FORMAT_VERSION = 1
 
@@ -180,7 +181,7 @@ def _rows(
         if is_wrong:
             raise DataError(f"{kind} of {name} is not finite: {frame}")
         blocks.append(block.reshape(shape))
-    dtype = np.float64 if name == "energy" else np.float32
+    dtype = np.float64 if name in DOUBLE else np.float32
     return np.concatenate(blocks).astype(dtype)
 
 

@@ -14,10 +14,13 @@ from gnnpot.report.formatting import duration, part_title, significant
 from gnnpot.report.metrics import headline_part, part_names
 from gnnpot.report.page import Block, Card, Cards, Figure, Folded, Gallery, Listing, Section
 from gnnpot.report.parity import ParityData
-from gnnpot.report.tables import config_type_table, coverage_table, element_table, metrics_table
+from gnnpot.report.tables import born_norms_line, config_type_table, coverage_table, element_table, metrics_table
 from gnnpot.report.worst import worst_table
 
 Parts = Mapping[str, ParityData]
+
+DISTRIBUTED = ("forces", "energy", "born_effective_charges")
+"""Properties whose errors are drawn as a distribution, where there are any."""
 
 
 def result_section(metrics: Mapping[str, Any], parts: Parts) -> Section:
@@ -26,7 +29,7 @@ def result_section(metrics: Mapping[str, Any], parts: Parts) -> Section:
     cards = _headline_cards(metrics, parts)
     if cards:
         blocks.append(Cards(cards))
-    blocks.append(metrics_table(metrics))
+    blocks.append(replace(metrics_table(metrics), caption=born_norms_line(metrics) or ""))
     counts = {part: metrics[part]["counts"] for part in part_names(metrics) if "counts" in metrics[part]}
     if counts:
         table = coverage_table(counts)
@@ -96,7 +99,7 @@ def detail_section(metrics: Mapping[str, Any], parts: Parts) -> Section | None:
     shown = _spoken_for(metrics, parts)
     if shown is None:
         return None
-    figures = [force_error_figure(parts[shown], shown), *(error_distribution(parts, n) for n in ("forces", "energy"))]
+    figures = [force_error_figure(parts[shown], shown), *(error_distribution(parts, n) for n in DISTRIBUTED)]
     present: tuple[Figure, ...] = tuple(figure for figure in figures if figure is not None)
     return Section("Errors in detail", (Gallery(present),)) if present else None
 
@@ -117,15 +120,16 @@ def group_section(metrics: Mapping[str, Any]) -> Section | None:
             continue
         table = build(metrics, part)
         blocks.append(Folded(f"All {len(groups)} by {word}", (table,)) if len(groups) > 30 else table)
-        figure = bars(f"Force error by {word}", "meV/Å", _force_bars(groups))
-        figures += [figure] if figure is not None else []
+        for name, title in (("forces", "Force"), ("born_effective_charges", "Born charge")):
+            figure = bars(f"{title} error by {word}", PROPERTIES[name].report_unit, _error_bars(groups, name))
+            figures += [figure] if figure is not None else []
     if figures:
         blocks.append(Gallery(tuple(figures), caption=f"Errors on the {part_title(part)} data."))
     return Section("By element and kind", tuple(blocks)) if blocks else None
 
 
-def _force_bars(groups: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    series = {"MAE": metric_name("forces", "mae"), "RMSE": metric_name("forces", "rmse")}
+def _error_bars(groups: Mapping[str, Mapping[str, float]], prop: str) -> dict[str, dict[str, float]]:
+    series = {"MAE": metric_name(prop, "mae"), "RMSE": metric_name(prop, "rmse")}
     return {
         name: {title: float(group[key]) for title, key in series.items()}
         for name, group in groups.items()

@@ -5,7 +5,7 @@ from typing import Any
 
 from gnnpot.keys import PROPERTIES, metric_name
 from gnnpot.report.formatting import part_title, significant
-from gnnpot.report.metrics import headline_part, part_names
+from gnnpot.report.metrics import BORN_NORMS, headline_part, part_names
 from gnnpot.report.page import Column, Table
 from gnnpot.report.parity import COMPARED
 
@@ -17,6 +17,7 @@ COUNT_TITLES = {
     "n_force_components": "force components",
     "n_stress": "stress tensors",
     "n_born": "Born tensors",
+    "n_polarization": "dipoles",
     "n_dielectric": "ε∞ tensors",
 }
 
@@ -25,6 +26,7 @@ CARRIERS = {
     "n_force_components": ("n_atoms", 3),
     "n_stress": ("n_structures", 1),
     "n_born": ("n_atoms", 1),
+    "n_polarization": ("n_structures", 1),
     "n_dielectric": ("n_structures", 1),
 }
 """What carries a label, and how many labels each carries."""
@@ -97,6 +99,23 @@ def summary_line(metrics: Mapping[str, Any]) -> str:
     n = errors.get("counts", {}).get("n_structures")
     count = "" if n is None else f" ({n:,} structure{'s' if n != 1 else ''})"
     return f"{part_title(part)} MAE: {', '.join(values)}{count}"
+
+
+def born_norms_line(metrics: Mapping[str, Any]) -> str | None:
+    """Errors of Born charges in the three norms that are in use; None where there are none.
+
+    >>> born_norms_line({"test": {"born_rmse_e": 0.01, "born_row_rmse_e": 0.0173, "born_tensor_rmse_e": 0.03}})
+    'test RMSE of Born charges: 0.0100 e per component, 0.0173 e per row (one field direction), 0.0300 e per tensor'
+    """
+    part = headline_part(metrics)
+    errors = {} if part is None else metrics[part]
+    if part is None or not {*BORN_NORMS, "born_rmse_e"} <= errors.keys():
+        return None
+    component, row, tensor = (significant(errors[key]) for key in ("born_rmse_e", *BORN_NORMS))
+    return (
+        f"{part_title(part)} RMSE of Born charges: {component} e per component, {row} e per row (one field direction), "
+        f"{tensor} e per tensor"
+    )
 
 
 def _present(groups: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -31,17 +31,21 @@ MEASURES: tuple[tuple[str, str, Measure], ...] = (
     ("forces", "RMSE", _root_mean_square),
     ("forces", "largest", _longest),
     ("stress", "RMSE", _root_mean_square),
+    ("born_effective_charges", "RMSE", _root_mean_square),
 )
 
 
 def worst_structures(data: ParityData, n_most: int = 10) -> NDArray[np.int64]:
-    """Rows of the structures with the largest errors, worst first: RMSE of forces, or \\|energy error\\| without them.
+    """Rows of the structures with the largest errors, worst first.
 
-    Structures without the label are left out.
+    The measure is the RMSE of the forces; without them that of the Born charges, else the energy error. Structures
+    without the label are left out.
     """
-    name, measure = ("forces", _root_mean_square) if "forces" in data.properties else ("energy", _only)
-    if name not in data.properties:
+    measures = {"forces": _root_mean_square, "born_effective_charges": _root_mean_square, "energy": _only}
+    name = next((name for name in measures if name in data.properties), None)
+    if name is None:
         return np.zeros(0, dtype=np.int64)
+    measure = measures[name]
     size = np.abs(structure_errors(data, name, measure))
     order = np.argsort(-size, kind="stable")
     return order[np.isfinite(size[order])][:n_most]

@@ -15,18 +15,20 @@ from rich.console import Console
 from gnnpot.config import build
 from gnnpot.data.store import GraphStore
 from gnnpot.errors import TrainingError
+from gnnpot.keys import TRAINABLE
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import save
 from gnnpot.training.averaging import Averaging, WeightAverage
 from gnnpot.training.batches import BatchOrder, Indices, batch_size_of
 from gnnpot.training.course import Course
 from gnnpot.training.datamodule import TrainingData
-from gnnpot.training.evaluation import trainable_properties
+from gnnpot.training.dataset import Dataset, is_bundled, names_of
+from gnnpot.training.evaluation import learnable_properties
 from gnnpot.training.log import TrainingLog
-from gnnpot.training.losses import LabelStatistics, LossTerm, loss_terms
+from gnnpot.training.losses import LabelStatistics, LossTerm, LossUnits, loss_terms
 from gnnpot.training.module import TrainingModule
 from gnnpot.training.pace import Pace
-from gnnpot.training.preparation import Dataset, graphs_of, is_bundled, names_of, precision_of
+from gnnpot.training.preparation import graphs_of, precision_of
 from gnnpot.training.progress import ProgressDisplay
 from gnnpot.training.quiet import without_notices
 from gnnpot.training.resume import CHECKPOINT_FILE, read_checkpoint
@@ -41,7 +43,7 @@ DEFAULT_SECONDS = 900.0
 VALIDATION_COST = 0.35
 """Cost of validating an edge, over that of training on it."""
 
-LABEL_FIELDS = ("energy", "forces", "stress")
+LABEL_FIELDS = (*TRAINABLE, "charge")
 OPTIMIZERS = ("torch.optim",)
 
 VALIDATION_SHARE = 0.1
@@ -95,12 +97,13 @@ def train(
         TrainingInterrupted: Ctrl-C; the training is saved, and the message says how to go on.
         TrainingError: the loss is no number, or the checkpoint cannot be written.
     """
-    terms, unit = _objective(config, dataset, store, potential)
+    terms, units = _objective(config, dataset, store, potential)
     clip = config["trainer"]["gradient_clip"]
     module = TrainingModule(
         potential,
         terms,
-        unit,
+        units,
+        int(config["seed"]),
         None if clip is None else float(clip),
         partial(_optimizer, config["optimizer"], potential.learning_rate),
         partial(names_of, dataset.frames),
@@ -151,11 +154,11 @@ def _run(
 
 def _objective(
     config: dict[str, Any], dataset: Dataset, store: GraphStore, potential: Potential
-) -> tuple[tuple[LossTerm, ...], float]:
-    """Terms of the loss that model and training labels allow, and the unit of errors."""
+) -> tuple[tuple[LossTerm, ...], LossUnits]:
+    """Terms of the loss that model and training labels allow and that a trainable weight touches, and their units."""
     statistics = LabelStatistics.of(graphs_of(store, dataset.parts["train"], LABEL_FIELDS))
-    available = [name for name in trainable_properties(potential) if statistics.counts[name]]
-    return loss_terms(config["loss"], available), statistics.unit
+    available = [name for name in learnable_properties(potential) if statistics.counts[name]]
+    return loss_terms(config["loss"], available), statistics.units
 
 
 def _optimizer(

@@ -63,19 +63,21 @@ class BatchOrder:
 class TrainingBatch:
     """One process's part of a batch.
 
-    ``weight`` is 0 where a process has nothing to do in a batch smaller than the number of processes: it then
-    computes along on one structure, so that all of them step together.
+    ``indices`` are the structures of the whole batch, ``own`` those of the graph. ``weight`` is 0 where a process has
+    nothing to do in a batch smaller than the number of processes: it then computes along on one structure, so that all
+    of them step together.
     """
 
     graph: AtomicGraph
     indices: Indices
+    own: Indices
     weight: float
 
     def to(self, device: torch.device) -> "TrainingBatch":
         """The same batch on a device."""
         if self.graph.positions.device == device:
             return self
-        return TrainingBatch(to_device(self.graph, device), self.indices, self.weight)
+        return TrainingBatch(to_device(self.graph, device), self.indices, self.own, self.weight)
 
 
 class TrainingBatches:
@@ -106,7 +108,7 @@ class TrainingBatches:
             self._given = k + 1
             own = indices[self.rank :: self.n_processes]
             chosen = own if len(own) else indices[:1]
-            yield TrainingBatch(self.store.batch(chosen, self.dtype), indices, float(len(own) > 0))
+            yield TrainingBatch(self.store.batch(chosen, self.dtype), indices, chosen, float(len(own) > 0))
 
     def state_dict(self) -> dict[str, int]:
         """Number of batches of the running epoch that were given out."""

@@ -1,6 +1,6 @@
 """Final errors: a trained model against the labels of every part of the data, graph by graph from the store."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,23 +8,32 @@ import torch
 
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.store import GraphStore
-from gnnpot.keys import TRAINABLE
-from gnnpot.models.potential import DERIVABLE, Potential
-from gnnpot.models.prediction import predict_graph
+from gnnpot.keys import PROPERTIES, TRAINABLE
+from gnnpot.models.potential import Potential, available_properties
+from gnnpot.models.prediction import on_branch_of_labels, predict_graph
+from gnnpot.models.response import ResponsePotential
 from gnnpot.report.parity import ParityData, parity_data
 from gnnpot.training.batches import Indices
 from gnnpot.training.datamodule import evaluation_batches
+from gnnpot.training.heads import is_frozen
+from gnnpot.training.losses import labelled
 
 
-def trainable_properties(potential: Potential | type[Potential]) -> tuple[str, ...]:
-    """Labels that a model, or a class of models, can be compared with.
+def trainable_properties(outputs: Iterable[str]) -> tuple[str, ...]:
+    """Labels that a model of these outputs can be compared with.
 
-    >>> from gnnpot.models.schnet import SchNet
-    >>> trainable_properties(SchNet(["Si"], cutoff=4.0))
+    >>> trainable_properties({"energies"})
     ('energy', 'forces', 'stress')
     """
-    given = DERIVABLE if "energies" in potential.outputs else tuple(potential.outputs)
+    given = available_properties(outputs)
     return tuple(name for name in TRAINABLE if name in given)
+
+
+def learnable_properties(potential: Potential) -> tuple[str, ...]:
+    """Labels from which a model learns: those that a weight has a say in that is not frozen."""
+    if isinstance(potential, ResponsePotential) and is_frozen(potential.backbone):
+        return trainable_properties(potential.head.outputs)
+    return trainable_properties(potential.outputs)
 
 
 def parity_of(
@@ -46,11 +55,13 @@ def parity_of(
     labels: list[dict[str, Any]] = []
     predictions: list[dict[str, Any]] = []
     numbers: list[np.ndarray] = []
-    properties = trainable_properties(potential)
+    properties = trainable_properties(potential.outputs)
     for batch in evaluation_batches(store.n_edges, indices):
         graph = store.batch(batch, torch.float64)
-        predictions += predict_graph(potential, graph, properties)
-        labels += labels_of_graph(graph)
+        of_batch = labels_of_graph(graph)
+        found = predict_graph(potential, graph, properties)
+        predictions += on_branch_of_labels(found, of_batch, graph.cell, graph.pbc)
+        labels += of_batch
         sizes = torch.bincount(graph.batch, minlength=graph.n_structures).tolist()
         numbers += [part.numpy() for part in graph.atomic_numbers.split(sizes)]
     rows = indices.tolist()
@@ -60,9 +71,11 @@ def parity_of(
 def labels_of_graph(graph: AtomicGraph) -> list[dict[str, Any]]:
     """Labels of every structure of a batch; those a structure does not have are absent."""
     sizes = torch.bincount(graph.batch, minlength=graph.n_structures).tolist()
-    forces = graph.forces.split(sizes)
-    found: list[dict[str, Any]] = []
-    for k in range(graph.n_structures):
-        values = {"energy": graph.energy[k], "forces": forces[k], "stress": graph.stress[k]}
-        found.append({name: v.numpy() for name, v in values.items() if not bool(torch.isnan(v).all())})
-    return found
+    parts: dict[str, Sequence[torch.Tensor]] = {}
+    for name in TRAINABLE:
+        values = torch.where(labelled(name, graph), getattr(graph, name), torch.nan)
+        parts[name] = values.split(sizes) if PROPERTIES[name].level == "atom" else list(values)
+    return [
+        {name: part[k].numpy() for name, part in parts.items() if not bool(torch.isnan(part[k]).all())}
+        for k in range(graph.n_structures)
+    ]

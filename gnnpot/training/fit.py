@@ -25,20 +25,23 @@ from gnnpot.report.formatting import duration
 from gnnpot.report.html import write_report
 from gnnpot.report.metrics import part_metrics
 from gnnpot.report.parity import save_parity
-from gnnpot.report.tables import config_type_table, element_table, metrics_table, summary_line
+from gnnpot.report.tables import born_norms_line, config_type_table, element_table, metrics_table, summary_line
 from gnnpot.report.terminal import rich_table, say
 from gnnpot.training.assembly import Trained, budget_of, train
 from gnnpot.training.batches import batch_size_of
+from gnnpot.training.dataset import SPLIT_FILE, Dataset, read_dataset
 from gnnpot.training.evaluation import parity_of, trainable_properties
+from gnnpot.training.heads import (
+    learn_buffers,
+    trained_outputs,
+    warn_of_missing_labels,
+    with_model_of_checkpoint,
+)
 from gnnpot.training.inspection import frames_without_twins, inspect_data
 from gnnpot.training.preparation import (
-    SPLIT_FILE,
-    Dataset,
     graphs_of,
-    model_class,
     prepare_model,
     prepare_store,
-    read_dataset,
 )
 from gnnpot.training.provenance import peak_memory_mb, provenance
 from gnnpot.training.resume import CONFIG_FILE, checkpoint_of, completed, resumed_config, save_config
@@ -81,10 +84,12 @@ def fit(config: Mapping[str, Any]) -> FitResult:
     with _no_empty_folder_left(run_dir):
         dataset = read_dataset(settings, run_dir)
         if is_main:
-            inspect_data(dataset, settings["loss"], console, trainable_properties(model_class(settings)))
+            learned = trainable_properties(trained_outputs(settings, dataset))
+            inspect_data(dataset, settings["loss"], console, learned)
+            warn_of_missing_labels(settings, dataset)
         potential = prepare_model(settings, dataset)
         store = prepare_store(settings, dataset, potential)
-        potential.learn_from(graphs_of(store, dataset.parts["train"]))
+        learn_buffers(potential, settings, graphs_of(store, dataset.parts["train"]))
         if is_main:
             save_config(settings, run_dir)
             dataset.split.save(run_dir / SPLIT_FILE)
@@ -110,6 +115,7 @@ def _settle(config: dict[str, Any], is_main: bool) -> tuple[dict[str, Any], Path
     if settings["resume"] is not None:
         run_dir = Path(settings["resume"]).expanduser()
         return resumed_config(settings, run_dir), run_dir
+    settings = with_model_of_checkpoint(settings)
     run_dir = _new_run_dir(settings) if is_main else Path(settings["run_dir"] or "runs")
     return {**settings, "run_dir": str(run_dir)}, run_dir
 
@@ -164,8 +170,7 @@ def _plan(settings: dict[str, Any], potential: Potential, run_dir: Path, checkpo
     ends += [duration(budget.max_seconds)] if budget.max_seconds else []
     elements = ", ".join(chemical_symbols[z] for z in potential.elements)
     lines = [
-        f"{type(potential).__name__} for {elements}, {potential.n_parameters:,} parameters, "
-        f"cutoff {potential.cutoff:g} Å",
+        f"{potential.title} for {elements}, {potential.n_parameters:,} parameters, cutoff {potential.cutoff:g} Å",
         f"training for {' or '.join(ends)} in {run_dir}",
     ]
     if checkpoint is not None:
@@ -201,7 +206,7 @@ def _finish(
         "peak_memory_mb": peak_memory_mb(),
     }
     metrics["provenance"] = {
-        "model": type(potential).__name__,
+        "model": potential.title,
         "n_parameters": potential.n_parameters,
         **provenance(dataset.split.data_sha256, int(settings["seed"])),
     }
@@ -240,4 +245,7 @@ def _print_result(console: Console, metrics: dict[str, Any], run_dir: Path) -> N
         if table.rows:
             console.print(rich_table(table))
     say(console, summary_line(metrics))
+    norms = born_norms_line(metrics)
+    if norms is not None:
+        say(console, norms)
     say(console, f"report: {run_dir / 'report.html'}   model: {run_dir / 'model'}")

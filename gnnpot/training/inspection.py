@@ -1,27 +1,28 @@
 """A look at the data before anything is learned from them: what is labelled, what is left out, what looks wrong."""
 
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from gnnpot.data.born_checks import born_warnings
 from gnnpot.data.checks import consistency_warnings, near_duplicates, require_labels, suspicious_frames
 from gnnpot.data.labels import frame_name, labels_of
 from gnnpot.errors import DataError, DataWarning
-from gnnpot.keys import TRAINABLE
+from gnnpot.keys import RESPONSE, TRAINABLE
 from gnnpot.report.metrics import COUNT_NAMES, label_counts
 from gnnpot.report.tables import coverage_table
 from gnnpot.report.terminal import rich_table, say
-from gnnpot.training.preparation import Dataset
+from gnnpot.training.dataset import Dataset
 
 EXPECTED = ("energy", "forces")
 """Labels that every data set is expected to hold, unless their loss has no weight; a stress may be absent."""
 
 
 def inspect_data(
-    dataset: Dataset, loss: Mapping[str, Any], console: Console, learnable: Container[str] = TRAINABLE
+    dataset: Dataset, loss: Mapping[str, Any], console: Console, learnable: Collection[str] = TRAINABLE
 ) -> None:
     """Show how many labels every part holds; refuse data without those asked for, warn of what would spoil the result.
 
@@ -34,7 +35,8 @@ def inspect_data(
     Raises:
         DataError: no training frame has a label that is asked for.
     """
-    labels = [{name: x for name, x in labels_of(atoms).items() if name in TRAINABLE} for atoms in dataset.frames]
+    shown = [name for name in TRAINABLE if name in learnable or name not in RESPONSE]
+    labels = [{name: x for name, x in labels_of(atoms).items() if name in shown} for atoms in dataset.frames]
     counts = {
         part: label_counts([labels[k] for k in indices], [dataset.frames[k].numbers for k in indices])
         for part, indices in dataset.parts.items()
@@ -45,7 +47,8 @@ def inspect_data(
     require_labels([dataset.frames[k] for k in dataset.parts["train"]], asked_for)
     _look_at_labels(dataset, labels)
     _look_at_validation(counts, asked_for)
-    for text in (*consistency_warnings(dataset.frames), *suspicious_frames(dataset.frames)):
+    born = born_warnings(dataset.frames) if set(RESPONSE) & set(learnable) else []
+    for text in (*consistency_warnings(dataset.frames), *suspicious_frames(dataset.frames), *born):
         warnings.warn(text, DataWarning, stacklevel=2)
     _warn_of_twins(dataset)
 
@@ -54,7 +57,8 @@ def _look_at_labels(dataset: Dataset, labels: list[dict[str, Any]]) -> None:
     train = dataset.parts["train"]
     if not any(labels[k] for k in train):
         raise DataError(
-            f"none of the {len(train)} training frames has an energy, forces or a stress (the first: "
+            f"none of the {len(train)} training frames has an energy, forces, a stress or another label to learn "
+            f"from (the first: "
             f"{frame_name(dataset.frames[train[0]])}). Name the labels of the files, as "
             "data.keys={energy: REF_energy, forces: REF_forces}"
         )

@@ -3,9 +3,15 @@
     L = Σ_p w_p / n_p Σ_k ρ_p(e_pk / s)
 
 e_pk are the errors of property p (`errors`): energy per atom in eV, force components in eV/Å, and of the stress
-the virial per atom V/N (σ - σ_label) in eV. All are divided by s, the root mean square of the training forces
-(eV/Å, and 1 Å for the energies), so that a loss of 1 means "nothing learned" in any data set. n_p is the number
-of labels in the whole batch, over all processes. Labels that are missing (NaN) take no part.
+the virial per atom V/N (σ - σ_label) in eV. These are divided by s, the root mean square of the training forces
+(eV/Å, and 1 Å for the energies), so that a loss of 1 means "nothing learned" in any data set. Born charges, in e,
+are divided by their root-mean-square deviation z from the mean tr Z/3 of each element, the polarization, folded to
+the branch nearest to the label, by z √N Å. n_p is the number of labels in the whole batch, over all processes. Labels
+that are missing (NaN) take no part.
+
+Of a model that differentiates a polarization, Born charges are compared along one random direction e of the field per
+structure and step, Σ_a e_a (Z - Z_label)[a, b]: its square is on average a third of that of the whole tensor, for one
+backward pass instead of three.
 
 ρ(x) is x² (mse), |x| (mae), or Huber's over its δ: x²/2δ below δ, |x| - δ/2 above (huber), so that mae and huber
 take the same weights.
@@ -16,11 +22,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from ase.data import chemical_symbols
 from torch import Tensor
 
-from gnnpot.data.graph import AtomicGraph
+from gnnpot.data.graph import AtomicGraph, gather
+from gnnpot.data.polarization import nearest_branch
 from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.keys import PROPERTIES, TRAINABLE, metric_name
+from gnnpot.models.heads import BornScale
 
 LossKind = Literal["mse", "mae", "huber"]
 LOSS_KINDS = ("mse", "mae", "huber")
@@ -101,7 +110,7 @@ def loss_terms(config: Mapping[str, Any], labelled: Iterable[str]) -> tuple[Loss
     if not terms:
         raise ConfigError(
             f"nothing to learn: the labels that model and data share are {sorted(present) or 'none'}, and none of "
-            "them has a weight; set loss.energy.weight, loss.forces.weight or loss.stress.weight"
+            f"them has a weight; set one of {', '.join(f'loss.{name}.weight' for name in TRAINABLE)}"
         )
     return tuple(terms)
 
@@ -111,19 +120,32 @@ def errors(name: str, predicted: Mapping[str, Tensor], graph: AtomicGraph) -> tu
 
     Returns:
         errors: energy ``(n_structures,)`` eV/atom, forces ``(n_atoms, 3)`` eV/Å, stress ``(n_structures, 3, 3)``
-            eV/Å³; zero, with zero gradient, where there is no label.
+            eV/Å³, Born charges ``(n_atoms, 3, 3)`` e, or ``(n_atoms, 3)`` along the ``direction`` ``(n_structures, 3)``
+            where the prediction holds them so, polarization ``(n_structures, 3)`` e·Å; zero, with zero gradient, where
+            there is no label.
         known: mask of the same shape.
     """
-    label, value = getattr(graph, name), predicted[name]
-    known = labelled(name, graph)
-    difference = torch.where(known, value - label, torch.zeros((), dtype=value.dtype, device=value.device))
+    label, known = getattr(graph, name), labelled(name, graph)
+    if name == "born_effective_charges" and "direction" in predicted:
+        value = predicted["born_along_direction"]
+        label = torch.einsum("na,nab->nb", gather(predicted["direction"], graph.batch).to(label), label)
+        known = known.all(dim=1)
+    else:
+        value = predicted[name]
+    zero = torch.zeros((), dtype=value.dtype, device=value.device)
+    if name == "polarization":
+        value = nearest_branch(value, torch.where(known, label, value.detach()), graph.cell, graph.pbc)
+    difference = torch.where(known, value - label, zero)
     if name == "energy":
         difference = difference / structure_sizes(graph).to(difference.dtype)
     return difference, known
 
 
 def labelled(name: str, graph: AtomicGraph) -> Tensor:
-    """Mask of the components of a label that a graph has; no stress counts where it is not fully periodic.
+    """Mask of the components of a label that a graph has.
+
+    No stress counts where it is not fully periodic, no Born charge of which a component is missing, and no
+    polarization of a charged cell, which depends on the origin.
 
     >>> from ase.build import bulk
     >>> from gnnpot.data.graph import graph_from_atoms
@@ -131,7 +153,11 @@ def labelled(name: str, graph: AtomicGraph) -> Tensor:
     0
     """
     known = ~torch.isnan(getattr(graph, name))
-    return known & graph.pbc.all(dim=1)[:, None, None] if name == "stress" else known
+    if name == "stress":
+        return known & graph.pbc.all(dim=1)[:, None, None]
+    if name == "born_effective_charges":
+        return known & known.flatten(1).all(dim=1)[:, None, None]
+    return known & (graph.charge.nan_to_num() == 0.0)[:, None] if name == "polarization" else known
 
 
 def structure_sizes(graph: AtomicGraph) -> Tensor:
@@ -139,20 +165,36 @@ def structure_sizes(graph: AtomicGraph) -> Tensor:
     return torch.bincount(graph.batch, minlength=graph.n_structures)
 
 
-def loss_sums(terms: Sequence[LossTerm], predicted: Mapping[str, Tensor], graph: AtomicGraph, unit: float) -> Tensor:
+@dataclass(frozen=True)
+class LossUnits:
+    """What errors are divided by: s of the forces, eV/Å, and z of the Born charges, e."""
+
+    forces: float = 1.0
+    born: float = 1.0
+
+    def scaled(self, name: str, errors: Tensor, graph: AtomicGraph) -> Tensor:
+        """Errors of one property over their unit, same shape."""
+        if name == "stress":
+            volumes = torch.linalg.det(graph.cell).abs() / structure_sizes(graph)
+            return errors * volumes[:, None, None] / self.forces
+        if name == "polarization":
+            return errors / (self.born * structure_sizes(graph)[:, None].to(errors.dtype).sqrt())
+        return errors / (self.born if name == "born_effective_charges" else self.forces)
+
+
+def loss_sums(
+    terms: Sequence[LossTerm], predicted: Mapping[str, Tensor], graph: AtomicGraph, units: LossUnits
+) -> Tensor:
     """Sums over the labels of a graph: Σρ(e/s), Σ|error| and the number of labels, ``(n_terms, 3)``, float64.
 
     The first column carries the gradient; the second is in the units of `errors`; the stress enters the first as
-    virial per atom. ``unit`` is s, eV/Å.
+    virial per atom.
     """
     rows = []
     for term in terms:
         error, known = errors(term.property, predicted, graph)
-        scaled = error
-        if term.property == "stress":
-            volumes = torch.linalg.det(graph.cell).abs() / structure_sizes(graph)
-            scaled = error * volumes[:, None, None]
-        rows += [term.of(scaled / unit).sum().double(), error.detach().abs().sum().double(), known.sum().double()]
+        scaled = units.scaled(term.property, error, graph)
+        rows += [term.of(scaled).sum().double(), error.detach().abs().sum().double(), known.sum().double()]
     return torch.stack(rows).reshape(len(terms), 3)
 
 
@@ -182,22 +224,26 @@ def mean_errors(terms: Sequence[LossTerm], sums: Tensor) -> dict[str, float]:
 
 @dataclass
 class LabelStatistics:
-    """Numbers of labels, and the size of the forces, of a set of graphs."""
+    """Numbers of labels, and the size of the forces and Born charges, of a set of graphs."""
 
     counts: dict[str, int]
     force_square_sum: float = 0.0
+    born_scale: float = 1.0
 
     @classmethod
     def of(cls, graphs: Iterable[AtomicGraph]) -> "LabelStatistics":
         """Count in one pass."""
         found = cls(dict.fromkeys(TRAINABLE, 0))
-        for graph in graphs:
+        born = BornScale(range(len(chemical_symbols)))
+        for graph in born.watching(graphs):
             for name in TRAINABLE:
                 found.counts[name] += int(labelled(name, graph).sum())
             found.force_square_sum += float((graph.forces.double().nan_to_num() ** 2).sum())
+        found.born_scale = float(born.scale)
         return found
 
     @property
-    def unit(self) -> float:
-        """Root mean square s of the labelled forces, eV/Å; 1 where no forces are known or all are zero."""
-        return (self.force_square_sum / self.counts["forces"]) ** 0.5 if self.force_square_sum > 0.0 else 1.0
+    def units(self) -> LossUnits:
+        """s and z; 1 where no label is known or all are equal."""
+        known = self.force_square_sum > 0.0
+        return LossUnits((self.force_square_sum / self.counts["forces"]) ** 0.5 if known else 1.0, self.born_scale)

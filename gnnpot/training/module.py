@@ -13,7 +13,18 @@ from gnnpot.errors import TrainingError
 from gnnpot.models.potential import Potential, derive
 from gnnpot.nn.convolution import only_parameters
 from gnnpot.training.batches import Indices, TrainingBatch
-from gnnpot.training.losses import LossTerm, loss_sums, total_loss
+from gnnpot.training.losses import LossTerm, LossUnits, loss_sums, total_loss
+
+
+def _properties_without_labels(potential: Potential, trained: Sequence[str]) -> list[str]:
+    """What the model computes along with those trained, so that no weight lacks a gradient (of zero)."""
+    silent = [] if "energies" not in potential.outputs or "energy" in trained else ["energy"]
+    if "polarization" in potential.outputs and not {"polarization", "born_along_direction"} & set(trained):
+        silent.append("polarization")
+    if potential.outputs & {"born_effective_charges"} and "born_effective_charges" not in trained:
+        silent.append("born_effective_charges")
+    return silent
+
 
 CHECK_EVERY = 20
 """Steps between two looks at the losses on an accelerator, where each look waits for the device."""
@@ -28,7 +39,8 @@ class TrainingModule(lightning.LightningModule):
     Args:
         potential: the model that is trained.
         terms: terms of the loss.
-        unit: s of the loss, eV/Å.
+        units: what errors are divided by.
+        seed: of the directions along which Born charges are compared.
         gradient_clip: largest norm of the gradient of a step.
         make_optimizer: from the parameters to their optimizer.
         name_frames: from store indices to the names of the frames, for messages.
@@ -38,7 +50,8 @@ class TrainingModule(lightning.LightningModule):
         self,
         potential: Potential,
         terms: Sequence[LossTerm],
-        unit: float,
+        units: LossUnits,
+        seed: int,
         gradient_clip: float | None,
         make_optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
         name_frames: Callable[[Indices], str],
@@ -46,7 +59,8 @@ class TrainingModule(lightning.LightningModule):
         super().__init__()
         self.potential = potential
         self.terms = tuple(terms)
-        self.unit = unit
+        self.units = units
+        self._seed = seed
         self.progress = 0.0
         self.automatic_optimization = False
         self._gradient_clip = gradient_clip
@@ -57,13 +71,18 @@ class TrainingModule(lightning.LightningModule):
         self._indices: Indices = np.zeros(0, dtype=np.int64)
         self._unchecked: list[tuple[str, Tensor, Indices]] = []
         properties = [term.property for term in self.terms]
-        needs_energy = "energies" in potential.outputs and "energy" not in properties
-        self._properties = [*properties, "energy"] if needs_energy else properties
+        self._has_directions = "born_effective_charges" in properties and "polarization" in potential.outputs
+        if self._has_directions:
+            properties[properties.index("born_effective_charges")] = "born_along_direction"
+        self._silent = _properties_without_labels(potential, properties)
+        self._properties = [*properties, *self._silent]
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """One step on one batch; over several processes, the sum of their losses is that of the whole batch."""
-        predicted = derive(self.potential, batch.graph, self._properties, differentiable=True)
-        sums = batch.weight * loss_sums(self.terms, predicted, batch.graph, self.unit)
+        direction = self._directions(batch) if self._has_directions else None
+        predicted = derive(self.potential, batch.graph, self._properties, direction=direction, differentiable=True)
+        shown = predicted if direction is None else {**predicted, "direction": direction}
+        sums = batch.weight * loss_sums(self.terms, shown, batch.graph, self.units)
         n_processes = self.trainer.world_size
         counts = sums[:, 2].detach().clone()
         if n_processes > 1:
@@ -72,9 +91,17 @@ class TrainingModule(lightning.LightningModule):
         self._epoch_sums = self._epoch_sums.to(sums.device) + sums.detach()
         self._indices = batch.indices
         self._watch("loss", loss.detach())
-        if "energy" not in {term.property for term in self.terms} and "energy" in predicted:
-            loss = loss + 0.0 * predicted["energy"].sum()
+        for name in self._silent:
+            if predicted[name].requires_grad:
+                loss = loss + 0.0 * predicted[name].sum()
         self._step(n_processes * loss)
+
+    def _directions(self, batch: TrainingBatch) -> Tensor:
+        """Random unit vectors, one for each structure: functions of seed, step and structure alone."""
+        step = self.trainer.global_step
+        draws = [np.random.default_rng([self._seed, step, k]).normal(size=3) for k in batch.own.tolist()]
+        vectors = torch.from_numpy(np.stack(draws)).to(batch.graph.positions)
+        return torch.nn.functional.normalize(vectors, dim=1)
 
     def take_epoch_sums(self) -> Tensor:
         """Sums of `loss_sums` since they were last taken, over all processes, ``(n_terms, 3)``."""

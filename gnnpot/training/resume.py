@@ -30,8 +30,8 @@ HARMLESS = (
 """Keys that may change when a training goes on: they say how long and where, not what is learned from what."""
 
 
-GROUPS = ("model", "data", "trainer", "optimizer", "loss", "experiment")
-OPEN_ENDED = ("model.", "optimizer.", "data.units.", "data.keys.")
+GROUPS = ("model", "head", "data", "trainer", "optimizer", "loss", "experiment")
+OPEN_ENDED = ("model.", "head", "optimizer.", "data.units.", "data.keys.")
 """Where keys are checked by what they configure, not by the defaults."""
 
 

@@ -7,6 +7,7 @@ from gnnpot.errors import ConfigError
 from gnnpot.keys import TRAINABLE
 from gnnpot.kinds import checked_kinds
 from gnnpot.training.assembly import OPTIMIZERS, budget_of
+from gnnpot.training.heads import head_class
 from gnnpot.training.losses import loss_terms
 from gnnpot.training.preparation import precision_of
 from gnnpot.training.schedule import schedule_of
@@ -15,6 +16,7 @@ MAY_BE_NULL: dict[str, Any] = {
     "batch_size": int | None,
     "run_dir": str | None,
     "resume": str | None,
+    "checkpoint": str | None,
     "trainer.max_epochs": int | None,
     "trainer.max_time": str | int | None,
     "trainer.threads": int | None,
@@ -30,7 +32,7 @@ MAY_BE_NULL: dict[str, Any] = {
 }
 """Kinds of the keys that null switches off; all others have the kind of their default."""
 
-CHECKED_ELSEWHERE = ("model.", "data.path", "trainer.devices")
+CHECKED_ELSEWHERE = ("model.", "head.", "freeze", "data.path", "trainer.devices")
 """Keys that take several kinds of values, or are arguments of a class."""
 
 
@@ -40,8 +42,7 @@ def checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: a value that does not fit; the message names its key.
     """
-    if settings.get("head") is not None:
-        raise ConfigError(f"head={settings['head']!r}: this version trains no response heads; leave it at null")
+    head_class(settings)
     defaults = {key: type(value) for key, value in flatten(compose("fit")).items()}
     hints = {
         key: kind

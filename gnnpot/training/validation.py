@@ -15,18 +15,20 @@ from gnnpot.models.prediction import to_device
 from gnnpot.training.averaging import WeightAverage
 from gnnpot.training.course import Course
 from gnnpot.training.log import TrainingLog
-from gnnpot.training.losses import LossTerm, loss_sums, mean_errors, total_loss
+from gnnpot.training.losses import LossTerm, LossUnits, loss_sums, mean_errors, total_loss
 from gnnpot.training.module import TrainingModule
 from gnnpot.training.pace import Pace
 
 
-def error_sums(potential: Potential, graphs: Iterable[AtomicGraph], terms: Sequence[LossTerm], unit: float) -> Tensor:
+def error_sums(
+    potential: Potential, graphs: Iterable[AtomicGraph], terms: Sequence[LossTerm], units: LossUnits
+) -> Tensor:
     """Sums of `loss_sums` over graphs, without gradients, ``(n_terms, 3)``."""
     properties = [term.property for term in terms]
     sums = torch.zeros(len(terms), 3, dtype=torch.float64, device=potential.device)
     for graph in graphs:
         placed = to_device(graph, potential.device)
-        sums = sums + loss_sums(terms, derive(potential, placed, properties), placed, unit).detach()
+        sums = sums + loss_sums(terms, derive(potential, placed, properties), placed, units).detach()
     return sums
 
 
@@ -83,7 +85,7 @@ class Validation(lightning.Callback):
     def _measure(self, trainer: lightning.Trainer, module: TrainingModule) -> dict[str, float | int]:
         train = module.take_epoch_sums().cpu()
         with self.average.applied() if self.average else nullcontext():
-            sums = error_sums(module.potential, self._graphs(), module.terms, module.unit)
+            sums = error_sums(module.potential, self._graphs(), module.terms, module.units)
             val = trainer.strategy.reduce(sums, reduce_op="sum").cpu()
         row: dict[str, float | int] = {
             "epoch": trainer.current_epoch + 1,

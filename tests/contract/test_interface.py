@@ -57,6 +57,15 @@ def test_outputs_and_shapes(model):
         assert model.features(batch).shape[0] == batch.n_atoms
 
 
+def test_features_and_outputs_are_those_of_each_alone(model):
+    graph = graph_of(model, rattled((2, 1, 1), seed=3))
+    with torch.no_grad():
+        features, outputs = model.features_and_outputs(graph)
+        torch.testing.assert_close(features, model.features(graph), rtol=0, atol=0)
+        for name, value in model(graph).items():
+            torch.testing.assert_close(outputs[name], value, rtol=0, atol=0)
+
+
 def test_forward_leaves_the_graph_as_it_is(model):
     graph = graph_of(model, rattled())
     before = {name: getattr(graph, name).clone() for name in FIELDS if graph.has(name)}

@@ -37,14 +37,17 @@ def test_chosen_structures_bring_their_atoms(parts):
     assert data.labels["stress"].shape == (2, 3, 3)
 
 
-def test_born_charges_and_dielectric_tensors_are_compared_and_polarization_is_not():
+def test_born_charges_polarization_and_dielectric_tensors_are_compared():
     label = {"born_effective_charges": np.zeros((2, 3, 3)), "dielectric_tensor": np.eye(3), "polarization": np.ones(3)}
     predicted = {name: value + 0.5 for name, value in label.items()}
     metrics = part_metrics(parity_data([label], [predicted], [np.array([3, 8])]))
     assert metrics["born_rmse_e"] == pytest.approx(0.5)
     assert metrics["dielectric_mae_relative"] == pytest.approx(0.5)
     assert metrics["counts"]["n_born"] == 2 and metrics["counts"]["n_dielectric"] == 1
-    assert not any("polarization" in key for key in metrics)
+    assert metrics["polarization_rmse_e_ang"] == pytest.approx(0.5)
+    assert metrics["counts"]["n_polarization"] == 1
+    assert metrics["born_row_rmse_e"] == pytest.approx(0.5 * 3**0.5)
+    assert metrics["born_tensor_rmse_e"] == pytest.approx(1.5)
 
 
 def test_arrays_that_do_not_fit_are_refused(parts):

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from gnnpot.data.splits import Split, split_files
 from gnnpot.errors import DataError, DataWarning
+from gnnpot.training.dataset import Dataset
 from gnnpot.training.inspection import frames_without_twins, inspect_data
-from gnnpot.training.preparation import Dataset
 
 from .conftest import copper
 

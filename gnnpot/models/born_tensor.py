@@ -1,0 +1,120 @@
+"""Born tensor head: Born charges as they are, without a polarization behind them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gnnpot.data.graph import AtomicGraph
+from gnnpot.errors import ConfigError
+from gnnpot.models.heads import ResponseHead, with_sum_rule
+from gnnpot.nn.layers import mlp
+from gnnpot.nn.moments import NeighborMoments, polar
+from gnnpot.nn.scaling import KeepsFloat64
+
+RANKS = (0, 1, 2)
+"""A product of two vectors, field and displacement: 0e + 1e + 2e, with 1, 3 and 5 components."""
+
+
+class BornTensorHead(ResponseHead):
+    """Born charges from vectors and tensors of the neighborhood, with nothing to differentiate.
+
+    Z_i = ⟨Z⟩(Z_i) 1 + s Σ_l Q_l x_il, less an equal share of what is missing to ΣZ = Q·1,
+
+    x_il = Σ_c g_lc(h_i, n_i) [(A_l V_i)_c ⊗ V_ic]_l + Σ_c g'_lc [(B_l D_i)_c ⊗ D_ic]_l (+ Σ_c g''_c D_ic for l = 2,
+    + g''' for l = 0),
+
+    V_ic (1o) and D_ic (2e) the moments of `gnnpot.nn.moments.NeighborMoments` with real spherical harmonics, [⊗]_l
+    their products by Clebsch-Gordan coefficients, n_i the squares of V and D. The part l = 1, antisymmetric, comes from
+    products alone. Q_l, (2l + 1) × 3 × 3, is e3nn's change of basis of ``CartesianTensor("ij")``, built once.
+
+    Args:
+        elements: of the backbone.
+        n_inputs: width of the backbone's features.
+        cutoff: of the backbone, Å.
+        n_channels: number of vectors and of tensors per atom.
+        n_radial: Gaussians of the distance.
+        hidden: width of the network of the gates.
+
+    >>> from ase.build import bulk
+    >>> from gnnpot.data.graph import edge_vectors, graph_from_atoms
+    >>> graph = graph_from_atoms(bulk("MgO", "rocksalt", a=4.2), cutoff=4.0, dtype=torch.float32)
+    >>> born = BornTensorHead([8, 12], 16, 4.0)(torch.ones(2, 16), graph, edge_vectors(graph))
+    >>> born = born["born_effective_charges"]
+    >>> bool(born.sum(dim=0).abs().max() < 1e-12)
+    True
+    """
+
+    outputs = frozenset({"born_effective_charges"})
+
+    def __init__(
+        self,
+        elements: Sequence[int] | None = None,
+        n_inputs: int | None = None,
+        cutoff: float | None = None,
+        n_channels: int = 32,
+        n_radial: int = 24,
+        hidden: int = 64,
+    ) -> None:
+        if elements is None or n_inputs is None or cutoff is None:
+            raise ConfigError("head.elements, n_inputs and cutoff are null: `fit` takes them from the backbone")
+        super().__init__(elements, n_inputs, cutoff)
+        self.n_channels = n_channels
+        self.n_radial = n_radial
+        self.hidden = hidden
+        self.tables = _Tables()
+        self.moments = NeighborMoments(n_inputs, [n_channels, n_channels], self.cutoff, n_radial)
+        self.mix_vectors = nn.ModuleList(nn.Linear(n_channels, n_channels, bias=False) for _ in RANKS)
+        self.mix_tensors = nn.ModuleList(nn.Linear(n_channels, n_channels, bias=False) for _ in RANKS)
+        n_gates = (2 * len(RANKS) + 1) * n_channels + 1
+        self.gates = mlp([n_inputs + 2 * n_channels, hidden, n_gates], "silu")
+
+    def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
+        """Born charges ``(n_atoms, 3, 3)``, e, field first, float64."""
+        distances, directions = polar(vectors)
+        firsts, seconds = self.moments(features, graph, distances, self.tables.harmonics(directions))
+        lengths = [(moment**2).sum(dim=1) for moment in (firsts, seconds)]
+        gates = self.gates(torch.cat([features, *lengths], dim=1)) / self.n_channels**0.5
+        scalar, *parts = gates.split([1, *[self.n_channels] * (2 * len(RANKS) + 1)], dim=1)
+        irreps = []
+        for rank in RANKS:
+            left = self.mix_vectors[rank](firsts) * parts[2 * rank][:, None]
+            x = self.tables.product(rank, left, firsts)
+            left = self.mix_tensors[rank](seconds) * parts[2 * rank + 1][:, None]
+            irreps.append(x + self.tables.product(rank, left, seconds))
+        irreps[0] = irreps[0] + scalar.double()
+        irreps[2] = irreps[2] + (seconds * parts[-1][:, None]).sum(dim=2).double()
+        born = self.born_scale(self.tables.cartesian(irreps), graph.atomic_numbers)
+        return {"born_effective_charges": with_sum_rule(born, graph)}
+
+
+class _Tables(KeepsFloat64):
+    """Clebsch-Gordan coefficients and the change of basis, from e3nn at construction; no e3nn in a forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from e3nn.o3 import wigner_3j
+
+        for rank in RANKS:
+            for order in (1, 2):
+                products = (2 * rank + 1) ** 0.5 * wigner_3j(order, order, rank, dtype=torch.float64)
+                self.register_buffer(f"products_{order}_{rank}", products, persistent=False)
+
+    def harmonics(self, unit_vectors: Tensor) -> list[Tensor]:
+        """Real spherical harmonics of degree 1 and 2 in e3nn's order, of squared length 1 and 2/3."""
+        outer = unit_vectors[:, :, None] * unit_vectors[:, None, :]
+        return [unit_vectors, outer.flatten(1) @ self._products(1, 2).flatten(0, 1).to(outer.dtype)]
+
+    def product(self, rank: int, left: Tensor, right: Tensor) -> Tensor:
+        """Σ_c [left_c ⊗ right_c] of one rank, ``(n_atoms, 2 rank + 1)`` float64; both of degree 1, or both of 2."""
+        outer = torch.bmm(left, right.transpose(1, 2)).double()
+        order = (left.shape[1] - 1) // 2
+        return outer.flatten(1) @ self._products(order, rank).flatten(0, 1)
+
+    def cartesian(self, irreps: list[Tensor]) -> Tensor:
+        """The tensor ``(n_atoms, 3, 3)`` whose parts of rank 0, 1, 2 these are."""
+        parts = [torch.einsum("nk,abk->nab", x, self._products(1, rank)) for rank, x in zip(RANKS, irreps, strict=True)]
+        return parts[0] + parts[1] + parts[2]
+
+    def _products(self, order: int, rank: int) -> Tensor:
+        return self.get_buffer(f"products_{order}_{rank}")

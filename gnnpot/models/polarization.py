@@ -1,0 +1,121 @@
+"""Polarization head: a dipole of the cell whose derivatives are the Born charges."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from ase.data import atomic_numbers, chemical_symbols
+from torch import Tensor, nn
+
+from gnnpot.data.graph import AtomicGraph, gather, sum_per_structure
+from gnnpot.data.oxidation import oxidation_numbers
+from gnnpot.errors import ConfigError
+from gnnpot.models.heads import ResponseHead, share_equally, total_charges
+from gnnpot.nn.layers import ElementTable, mlp
+from gnnpot.nn.moments import NeighborMoments, polar
+from gnnpot.nn.scaling import KeepsFloat64
+
+
+class IonicCharges(KeepsFloat64):
+    """Charges that stay with the ions: oxidation numbers, shifted equally so that they add up to Q.
+
+    >>> from ase.build import bulk
+    >>> from gnnpot.data.graph import graph_from_atoms
+    >>> IonicCharges((8, 12), {"Mg": 2, "O": -2})(graph_from_atoms(bulk("MgO", "rocksalt", a=4.2), cutoff=2.0))
+    tensor([ 2., -2.], dtype=torch.float64)
+    """
+
+    table: Tensor
+
+    def __init__(self, elements: Sequence[int], charges: Mapping[str, float]) -> None:
+        super().__init__()
+        self.element_table = ElementTable(elements)
+        table = torch.tensor([charges.get(chemical_symbols[z], 0.0) for z in elements], dtype=torch.float64)
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, graph: AtomicGraph) -> Tensor:
+        """q_i of every atom, e, ``(n_atoms,)`` float64."""
+        charges = gather(self.table, self.element_table(graph.atomic_numbers))
+        return charges + share_equally(total_charges(graph) - sum_per_structure(charges, graph), graph)
+
+
+class PolarizationHead(ResponseHead):
+    """Total dipole of the cell from charges that stay and dipoles that follow their neighborhood.
+
+    P = Σ_i q_i r_i + s Σ_i μ_i,  q_i = q0(Z_i) + (Q - Σ_k q0(Z_k))/N,
+
+    μ_i = Σ_c g_c(h_i, n_i) V_ic,  n_ic = (A V_i)_c · (B V_i)_c,
+
+    V_ic the vectors of `gnnpot.nn.moments.NeighborMoments` and r_i the positions as the caller keeps them: unwrapped.
+    Z[i, a, b] = ∂P_a/∂r_ib follows in `derive`. The dipoles know differences of positions alone, so that ΣZ = Q·1
+    holds identically, Z is free of curl, and an ion that leaves the cell on one side and comes back on the other
+    changes P by q0 times a lattice vector and Z not at all.
+
+    Args:
+        elements: of the backbone.
+        n_inputs: width of the backbone's features.
+        cutoff: of the backbone, Å.
+        charges: oxidation number q0 of every element, as {Si: 4, O: -2}; null: guessed from the formulas of the
+            training data. They say by which multiple of e·Å P changes when an ion moves once around the crystal; what
+            Z differs from them, the dipoles learn.
+        n_channels: number of vectors per atom.
+        n_radial: Gaussians of the distance.
+        hidden: width of the network of the gates g.
+
+    >>> from ase.build import bulk
+    >>> from gnnpot.data.graph import edge_vectors, graph_from_atoms
+    >>> graph = graph_from_atoms(bulk("MgO", "rocksalt", a=4.2), cutoff=4.0, dtype=torch.float32)
+    >>> head = PolarizationHead([8, 12], 16, 4.0, {"Mg": 2, "O": -2})
+    >>> head(torch.ones(2, 16), graph, edge_vectors(graph))["polarization"].shape
+    torch.Size([1, 3])
+    """
+
+    outputs = frozenset({"polarization"})
+
+    def __init__(
+        self,
+        elements: Sequence[int] | None = None,
+        n_inputs: int | None = None,
+        cutoff: float | None = None,
+        charges: Mapping[str, float] | None = None,
+        n_channels: int = 32,
+        n_radial: int = 24,
+        hidden: int = 64,
+    ) -> None:
+        if elements is None or n_inputs is None or cutoff is None or charges is None:
+            raise ConfigError("head.elements, n_inputs, cutoff and charges are null: `fit` fills them in from the data")
+        super().__init__(elements, n_inputs, cutoff)
+        self.charges = _checked_charges(charges, self.elements)
+        self.n_channels = n_channels
+        self.n_radial = n_radial
+        self.hidden = hidden
+        self.ionic_charges = IonicCharges(self.elements, self.charges)
+        self.moments = NeighborMoments(n_inputs, [n_channels], self.cutoff, n_radial)
+        self.left = nn.Linear(n_channels, n_channels, bias=False)
+        self.right = nn.Linear(n_channels, n_channels, bias=False)
+        self.gates = mlp([n_inputs + n_channels, hidden, n_channels], "silu")
+
+    def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
+        """Polarization ``(n_structures, 3)``, e·Å, float64."""
+        distances, directions = polar(vectors)
+        (moments,) = self.moments(features, graph, distances, [directions])
+        invariants = (self.left(moments) * self.right(moments)).sum(dim=1) / 3.0
+        gates = self.gates(torch.cat([features, invariants], dim=1)) / self.n_channels**0.5
+        dipoles = (moments * gates[:, None]).sum(dim=2).double() * self.born_scale.scale
+        charges = self.ionic_charges(graph)
+        return {"polarization": sum_per_structure(charges[:, None] * graph.positions.double() + dipoles, graph)}
+
+    @classmethod
+    def resolve(cls, arguments: dict[str, Any], compositions: Iterable[Mapping[str, int]]) -> dict[str, Any]:
+        """Guess the oxidation numbers where none are given."""
+        if arguments.get("charges") is not None:
+            return arguments
+        return {**arguments, "charges": oxidation_numbers(compositions)}
+
+
+def _checked_charges(charges: Mapping[str, float], elements: tuple[int, ...]) -> dict[str, float]:
+    for symbol in charges:
+        if atomic_numbers.get(symbol) not in elements:
+            known = ", ".join(chemical_symbols[z] for z in elements)
+            raise ConfigError(f"head.charges: {symbol!r} is none of the model's elements ({known})")
+    return {symbol: float(charge) for symbol, charge in charges.items()}

@@ -1,0 +1,174 @@
+"""A potential and a response head: one model, whose features are computed once."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gnnpot.config import build, check_class
+from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum
+from gnnpot.errors import ConfigError
+from gnnpot.models.heads import ResponseHead
+from gnnpot.models.potential import Potential
+from gnnpot.nn.scaling import EnergyScale
+
+MODELS = ("gnnpot.models",)
+
+
+class ResponsePotential(Potential):
+    """A backbone with a response head on its features.
+
+    Args:
+        backbone: class (``_target_``) and arguments of a potential.
+        head: class and arguments of a head.
+        has_energy: whether the backbone's own energies or forces were trained and are given; false for a model of
+            Born charges alone.
+
+    >>> backbone = {"_target_": "gnnpot.models.schnet.SchNet", "elements": ["Mg", "O"], "cutoff": 4.0}
+    >>> head = {"_target_": "gnnpot.models.polarization.PolarizationHead", "elements": [8, 12], "n_inputs": 64,
+    ...         "cutoff": 4.0, "charges": {"Mg": 2, "O": -2}}
+    >>> sorted(ResponsePotential(backbone, head).outputs)
+    ['energies', 'polarization']
+    """
+
+    def __init__(self, backbone: dict[str, Any], head: dict[str, Any], has_energy: bool = True) -> None:
+        made = build_potential(backbone)
+        super().__init__(made.elements, made.cutoff)
+        self.backbone = made
+        self.head = build_head(head)
+        self.has_energy = has_energy
+        self.outputs = (made.outputs if has_energy else frozenset()) | self.head.outputs
+        self.learning_rate = made.learning_rate
+
+    @property
+    def title(self) -> str:
+        """Names of both parts."""
+        return f"{self.backbone.title} with {type(self.head).__name__}"
+
+    def arguments(self) -> dict[str, Any]:
+        """Class and arguments of both parts, as plain values."""
+        return {"backbone": described(self.backbone), "head": described(self.head), "has_energy": self.has_energy}
+
+    @property
+    def energy_scale(self) -> EnergyScale:
+        """That of the backbone, if it has energies."""
+        scale: Any = self.backbone.energy_scale
+        found: EnergyScale = scale
+        return found
+
+    def features(self, graph: AtomicGraph) -> Tensor:
+        """Features of the backbone."""
+        return self.backbone.features(graph)
+
+    def forward(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        """What backbone and head give."""
+        return self.evaluate(graph, self.outputs)
+
+    def evaluate(self, graph: AtomicGraph, names: Iterable[str]) -> dict[str, Tensor]:
+        """Outputs asked for; the features are computed once."""
+        wanted = frozenset(names)
+        if not wanted & self.head.outputs:
+            return self.backbone.evaluate(graph, wanted)
+        if wanted & self.backbone.outputs:
+            features, outputs = self.backbone.features_and_outputs(graph)
+        else:
+            features, outputs = self.backbone.features(graph), {}
+        return {**outputs, **self.head(features, graph, edge_vectors(graph))}
+
+    def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
+        """Fill the buffers of both parts from training graphs."""
+        self.backbone.learn_from(self.head.watching(graphs))
+
+    def learn_response_from(self, graphs: Iterable[AtomicGraph]) -> None:
+        """Fill the buffers of the head alone, where the backbone is trained already."""
+        for _ in self.head.watching(graphs):
+            pass
+
+    def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        """What the backbone computes ahead."""
+        return self.backbone.precompute(graph)
+
+    @property
+    def precomputes_by(self) -> str:
+        """Of the backbone: heads share what is computed ahead."""
+        return self.backbone.precomputes_by
+
+    def can_differentiate_dipole(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """Whether the head gives a polarization and the backbone can pull its derivatives back to the edges."""
+        return "polarization" in self.outputs and self.backbone.can_pull_back(graph, differentiable)
+
+    def dipole_and_slopes(
+        self, graph: AtomicGraph, directions: Sequence[Tensor], differentiable: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """P, and ∂(e·P)/∂r ``(n_atoms, 3)`` for each e ``(n_structures, 3)``, without a way through the backbone.
+
+        The head is differentiated by the edge vectors and by what the features are made of; the backbone's pullback
+        turns the latter into derivatives by the edge vectors too.
+        """
+        features, leaf, pullback = self.backbone.features_and_pullback(graph, differentiable)
+        vectors = edge_vectors(graph).detach().requires_grad_(True)
+        head: Any = self.head
+        dipole = head(features, graph, vectors)["polarization"]
+        slopes = []
+        for number, direction in enumerate(directions, start=1):
+            by_leaf, by_vector = torch.autograd.grad(
+                (direction * dipole).sum(),
+                [leaf, vectors],
+                create_graph=differentiable,
+                retain_graph=differentiable or number < len(directions),
+                materialize_grads=True,
+            )
+            of_edges = by_vector + pullback(by_leaf)
+            slope = scatter_sum(of_edges, graph.neighbors, graph.n_atoms)
+            slope = slope - scatter_sum(of_edges, graph.centers, graph.n_atoms)
+            charges = head.ionic_charges(graph).to(slope.dtype)
+            slopes.append(slope + charges[:, None] * gather(direction, graph.batch))
+        return dipole, slopes
+
+    def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """As the backbone."""
+        return self.backbone.can_use_edge_gradients(graph, differentiable)
+
+    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
+        """As the backbone."""
+        return self.backbone.energy_and_edge_gradients(graph, differentiable)
+
+
+def described(part: Potential | ResponseHead) -> dict[str, Any]:
+    """Class and constructor arguments of a part, as `build_potential` and `build_head` take them."""
+    return {"_target_": f"{type(part).__module__}.{type(part).__qualname__}", **part.arguments()}
+
+
+def joined(backbone: Potential, head: ResponseHead, has_energy: bool = True) -> ResponsePotential:
+    """A model of these two parts, with copies of their weights."""
+    model = ResponsePotential(described(backbone), described(head), has_energy)
+    model.to(backbone.dtype)
+    model.backbone.load_state_dict(backbone.state_dict())
+    model.head.load_state_dict(head.state_dict())
+    return model
+
+
+def build_potential(config: dict[str, Any]) -> Potential:
+    """The backbone that a configuration describes.
+
+    Raises:
+        ConfigError: not a potential of gnnpot, or one that has a head already.
+    """
+    found = check_class(str(config.get("_target_", "")), MODELS)
+    if not issubclass(found, Potential) or issubclass(found, ResponsePotential):
+        raise ConfigError(f"backbone: {config.get('_target_')!r} is not a potential that can carry a head")
+    potential: Potential = build(config, MODELS)
+    return potential
+
+
+def build_head(config: dict[str, Any]) -> ResponseHead:
+    """The head that a configuration describes.
+
+    Raises:
+        ConfigError: not a head of gnnpot.
+    """
+    if not issubclass(check_class(str(config.get("_target_", "")), MODELS), ResponseHead):
+        raise ConfigError(f"head._target_={config.get('_target_')!r} is not a response head")
+    head: ResponseHead = build(config, MODELS)
+    return head

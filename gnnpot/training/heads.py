@@ -1,0 +1,166 @@
+"""Response heads in a training: on a model that is trained along, or on one that was trained before."""
+
+import fnmatch
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from gnnpot.config import build, check_class, compose, flatten
+from gnnpot.data.graph import AtomicGraph, cast, graph_from_atoms
+from gnnpot.data.labels import labels_of
+from gnnpot.errors import ConfigError, DataWarning
+from gnnpot.keys import RESPONSE, TRAINABLE
+from gnnpot.kinds import checked_kinds, hints_of
+from gnnpot.models.heads import ResponseHead
+from gnnpot.models.potential import Potential
+from gnnpot.models.response import MODELS, ResponsePotential, joined
+from gnnpot.models.store import read_card
+from gnnpot.training.dataset import Dataset, model_class
+
+FROZEN = ("backbone",)
+"""Weights that stay where a trained model gets a head and nothing else is asked for."""
+
+
+def head_class(config: dict[str, Any]) -> type[ResponseHead] | None:
+    """Class of the head that a configuration asks for; None without one.
+
+    Raises:
+        ConfigError: not a head of gnnpot.
+    """
+    if config.get("head") is None:
+        return None
+    found = check_class(str(config["head"].get("_target_", "")), MODELS)
+    if not issubclass(found, ResponseHead):
+        raise ConfigError(f"head._target_={config['head'].get('_target_')!r} is not a response head")
+    return found
+
+
+def with_model_of_checkpoint(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the model of ``checkpoint`` in the place of ``model``.
+
+    Raises:
+        ConfigError: a checkpoint without a head to put on it, with a model beside it, or one that has a head.
+        CheckpointError: no checkpoint there.
+    """
+    path = config["checkpoint"]
+    if path is None:
+        return config
+    if config.get("head") is None:
+        raise ConfigError(
+            f"checkpoint={path} gets a response head: add head=polarization or head=born_tensor. To go on with a "
+            "training, give its run directory as resume="
+        )
+    if flatten(config["model"]) != flatten(compose("fit")["model"]):
+        raise ConfigError(f"checkpoint={path} brings its own model: leave model= and its keys out")
+    model = read_card(path)["model"]
+    if str(model.get("_target_")) == f"{ResponsePotential.__module__}.{ResponsePotential.__qualname__}":
+        raise ConfigError(f"checkpoint={path} has a response head already: give the potential that it was made from")
+    return {**config, "model": model}
+
+
+def trained_outputs(config: dict[str, Any], dataset: Dataset) -> frozenset[str]:
+    """Outputs that learn: those of the head, and of the model unless it is frozen or has no labels."""
+    head = head_class(config)
+    of_model = model_class(config).outputs
+    if head is None:
+        return of_model
+    frozen = config["checkpoint"] is not None and config["freeze"] is None
+    return head.outputs | (frozenset() if frozen or not _has_energies(config, dataset) else of_model)
+
+
+def add_head(config: dict[str, Any], dataset: Dataset, backbone: Potential) -> ResponsePotential:
+    """A model of the backbone and the head that the configuration asks for, made for the training frames.
+
+    Raises:
+        ConfigError: an argument that the head does not have.
+    """
+    found = head_class(config)
+    if found is None:
+        raise ConfigError("head=null: there is no head to add")
+    frames = [dataset.frames[k] for k in dataset.parts["train"]]
+    parameters = inspect.signature(found).parameters.values()
+    arguments = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    given = {key: value for key, value in config["head"].items() if key != "_target_"}
+    arguments = checked_kinds(arguments | given, hints_of(found), "head.")
+    graph = cast(graph_from_atoms(frames[0], backbone.cutoff), backbone.dtype)
+    with torch.no_grad():
+        n_inputs = backbone.features(graph).shape[1]
+    arguments |= {"elements": list(backbone.elements), "n_inputs": n_inputs, "cutoff": backbone.cutoff}
+    formulas = {frozenset(Counter(atoms.get_chemical_symbols()).items()) for atoms in frames}
+    resolved = found.resolve(arguments, [dict(formula) for formula in sorted(formulas, key=sorted)])
+    head = build({"_target_": config["head"]["_target_"], **resolved}, MODELS)
+    has_energy = config["checkpoint"] is not None or _has_energies(config, dataset)
+    return joined(backbone, head, has_energy)
+
+
+def freeze(potential: Potential, config: dict[str, Any]) -> None:
+    """Hold the weights that ``freeze`` names: whole names, beginnings of them up to a dot, or patterns with ``*``.
+
+    Raises:
+        ConfigError: a name that no weight has, or no weight is left to train.
+    """
+    patterns = config["freeze"]
+    if patterns is None:
+        patterns = FROZEN if config["checkpoint"] is not None else ()
+    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ConfigError(f"freeze={patterns}: give a list of names, as freeze=[backbone]")
+    names = [name for name, _ in potential.named_parameters()]
+    for pattern in patterns:
+        if not any(_matches(name, pattern) for name in names):
+            tops = sorted({".".join(name.split(".")[:2]) for name in names})
+            raise ConfigError(f"freeze={pattern}: no weight of that name; there are {', '.join(tops)}")
+    for name, parameter in potential.named_parameters():
+        if any(_matches(name, pattern) for pattern in patterns):
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in potential.parameters()):
+        raise ConfigError(f"freeze={list(patterns)} leaves no weight to train")
+    if isinstance(potential, ResponsePotential) and is_frozen(potential.backbone):
+        potential.learning_rate = potential.head.learning_rate
+
+
+def is_frozen(module: torch.nn.Module) -> bool:
+    """Whether no weight of a module is trained."""
+    return not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def learn_buffers(potential: Potential, config: dict[str, Any], graphs: Iterable[AtomicGraph]) -> None:
+    """Fill what follows from the training data; a model that was trained before keeps what it has."""
+    if config["checkpoint"] is not None and isinstance(potential, ResponsePotential):
+        potential.learn_response_from(graphs)
+    else:
+        potential.learn_from(graphs)
+
+
+def warn_of_missing_labels(config: dict[str, Any], dataset: Dataset) -> None:
+    """Say where a head has nothing to learn from, or its model gives Born charges alone (`DataWarning`)."""
+    if head_class(config) is None:
+        return
+    labels = [labels_of(dataset.frames[k]) for k in dataset.parts["train"]]
+    if not any(name in one for one in labels for name in RESPONSE):
+        warnings.warn(
+            f"none of the {len(labels)} training frames carries Born charges or a polarization: the head stays as it "
+            "was made, at random. Name their column, as data.keys={born_effective_charges: NAME}",
+            DataWarning,
+            stacklevel=2,
+        )
+    if config["checkpoint"] is None and not _has_energies(config, dataset):
+        warnings.warn(
+            "no training frame carries energies, forces or a stress with a weight in the loss: the model will give its "
+            "electric response alone",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _has_energies(config: dict[str, Any], dataset: Dataset) -> bool:
+    """Whether any training frame has a label, with a weight, from which energies or forces are learned."""
+    names = [n for n in TRAINABLE if n not in RESPONSE and n in config["loss"] and config["loss"][n]["weight"] > 0.0]
+    return any(name in labels_of(dataset.frames[k]) for k in dataset.parts["train"] for name in names)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or name.startswith(pattern + ".") or fnmatch.fnmatchcase(name, pattern)
