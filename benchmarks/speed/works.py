@@ -33,8 +33,11 @@ class Work:
 
 
 def silicon(data: Path) -> list[ase.Atoms]:
-    """The 214 training structures of mlearn's silicon set."""
-    return ase.io.read(data / "mlearn" / "Si_train.xyz", index=":")
+    """The 214 training structures of mlearn's silicon set, without their labels."""
+    frames = ase.io.read(data / "mlearn" / "Si_train.xyz", index=":")
+    for atoms in frames:
+        atoms.calc = None
+    return frames
 
 
 def first_frame(data: Path, n_atoms: int = 63) -> ase.Atoms:

@@ -146,8 +146,9 @@ class SchNet(EnergyPotential):
         if not graph.has("edge_of_pair"):
             graph = graph.replace(**self.precompute(graph))
         types = self.types(graph)
-        outputs, gradients = outputs_and_edge_gradients(self._current_tables(), graph, types)
-        return self.energy_scale(outputs, types), gradients.mul_(self.energy_scale.scale)
+        scale = float(self.energy_scale.scale)
+        outputs, gradients = outputs_and_edge_gradients(self._current_tables(), graph, types, scale)
+        return self.energy_scale(outputs, types), gradients
 
     def _current_tables(self) -> SchNetTables:
         """Tables of the weights as they are; made anew when a weight has changed."""

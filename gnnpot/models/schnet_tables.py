@@ -69,8 +69,10 @@ def multiply_out(
     return SchNetArrays._make([*arrays, constants(arrays[0].dtype)])
 
 
-def outputs_and_edge_gradients(tables: SchNetTables, graph: AtomicGraph, types: Tensor) -> tuple[Tensor, Tensor]:
-    """y_i less that of the isolated atom ``(n_atoms,)``, and ∂(Σy)/∂r_ij ``(n_edges, 3)``, on one edge of each pair."""
+def outputs_and_edge_gradients(
+    tables: SchNetTables, graph: AtomicGraph, types: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """y_i less that of the isolated atom ``(n_atoms,)``, and s ∂Σy/∂r_ij ``(n_edges, 3)``, of one edge of each pair."""
     atoms, edges, distances, directions = near_pairs(
         graph.positions.numpy(),
         graph.cell.numpy(),
@@ -84,7 +86,7 @@ def outputs_and_edge_gradients(tables: SchNetTables, graph: AtomicGraph, types: 
     first = np.empty(len(distances), dtype=np.int64)
     weights, slopes = (np.empty((len(distances), 6), dtype=dtype) for _ in range(2))
     write_weights(distances, tables.cutoff, tables.n_intervals, tables.exponent, first, weights, slopes)
-    outputs, gradients = outputs_and_slopes(tables.arrays, types.numpy(), atoms, first, weights, slopes)
+    outputs, pair_slopes = outputs_and_slopes(tables.arrays, types.numpy(), atoms, first, weights, slopes)
     by_edge = np.zeros((graph.n_edges, 3), dtype=dtype)
-    write_edge_gradients(gradients, directions, edges, by_edge)
+    write_edge_gradients(pair_slopes, scale, directions, edges, by_edge)
     return torch.from_numpy(outputs), torch.from_numpy(by_edge)

@@ -148,11 +148,11 @@ def add_messages_and_slopes(
 
 
 @compiled()
-def write_edge_gradients(gradients: Array, directions: Array, edges: Array, out: Array) -> None:
-    """Write ∂E/∂r r/|r| of every pair to the row of its edge."""
-    for p in range(len(gradients)):
+def write_edge_gradients(slopes: Array, scale: float, directions: Array, edges: Array, out: Array) -> None:
+    """Write s ∂y/∂r r/|r| of every pair to the row of its edge."""
+    for p in range(len(slopes)):
         for a in range(3):
-            out[edges[p], a] = gradients[p] * directions[p, a]
+            out[edges[p], a] = scale * slopes[p] * directions[p, a]
 
 
 @compiled()

@@ -21,6 +21,10 @@ from gnnpot.nn.pair_kernels import add_messages_and_slopes, add_slopes
 
 Array: TypeAlias = npt.NDArray[Any]
 
+SMALL_PRODUCT = 2**18
+"""Multiplications up to which OpenBLAS uses one thread. More of them gain little beside loops that run in one, and on
+a busy machine they wait for each other many times as long as the product takes."""
+
 
 class SchNetArrays(NamedTuple):
     """Products of the weights of a SchNet, for T interactions of F features; ``_back``: transposed."""
@@ -71,20 +75,20 @@ def outputs_and_slopes(
     for t in range(n_layers):
         _take(model.start[t], types, values[t])
         for s in range(t):
-            np.dot(hidden[s], model.inward[t, s], product)
+            _product(hidden[s], model.inward[t, s], product)
             _add(product, values[t])
         messages[:] = 0
         add_messages(values[t], model.filters[t], weights, first, pair_atoms, messages)
-        np.dot(messages, model.outward[t], product)
+        _product(messages, model.outward[t], product)
         _add_row(model.bias[t], product)
         write_activation(product, model.series, hidden[t], gates[t])
     outputs, to_readout = _read_out(model, types, hidden)
     for t in range(n_layers):
-        np.dot(to_readout, model.readout_back[t], hidden[t])
+        _product(to_readout, model.readout_back[t], hidden[t])
     pair_slopes = np.zeros(len(first), weights.dtype)
     for t in range(n_layers - 1, -1, -1):
         _multiply(hidden[t], gates[t])
-        np.dot(gates[t], model.outward_back[t], product)
+        _product(gates[t], model.outward_back[t], product)
         if t == 0:
             add_slopes(product, values[t], model.filters[t], slopes, first, pair_atoms, pair_slopes)
             break
@@ -93,7 +97,7 @@ def outputs_and_slopes(
             product, values[t], model.filters[t], weights, slopes, first, pair_atoms, messages, pair_slopes
         )
         for s in range(t):
-            np.dot(messages, model.inward_back[t, s], product)
+            _product(messages, model.inward_back[t, s], product)
             _add(product, hidden[s])
     return outputs, pair_slopes
 
@@ -105,7 +109,7 @@ def _read_out(model: SchNetArrays, types: Array, hidden: Array) -> tuple[Array, 
     total, product = np.empty(shape, hidden.dtype), np.empty(shape, hidden.dtype)
     _take(model.readout_start, types, total)
     for t in range(len(hidden)):
-        np.dot(hidden[t], model.readout[t], product)
+        _product(hidden[t], model.readout[t], product)
         _add(product, total)
     gates = np.empty(shape, hidden.dtype)
     write_activation(total, model.series, product, gates)
@@ -143,3 +147,12 @@ def _multiply(values: Array, out: Array) -> None:
     for i in range(out.shape[0]):
         for f in range(out.shape[1]):
             out[i, f] *= values[i, f]
+
+
+@compiled()
+def _product(left: Array, right: Array, out: Array) -> None:
+    """Write the matrix product to ``out``, a few rows after the other: so few that BLAS stays with one thread."""
+    step = max(16, SMALL_PRODUCT // right.size)
+    for start in range(0, len(left), step):
+        stop = min(start + step, len(left))
+        np.dot(left[start:stop], right, out[start:stop])
