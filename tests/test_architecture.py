@@ -16,6 +16,7 @@ FLOORS = {
     "_version": 0,
     "keys": 0,
     "kinds": 0,
+    "compiled": 0,
     "config": 0,
     "data": 1,
     "nn": 2,
@@ -36,10 +37,9 @@ ONLY_IN = {
     "e3nn": ("models/",),
     "jinja2": ("report/",),
     "matplotlib": ("report/",),
-    "numba": ("nn/",),
+    "numba": ("compiled.py", "nn/"),
     "phonopy": ("data/readers/phonopy_born.py", "apps/"),
     "pymatgen": ("data/readers/", "data/oxidation.py"),
-    "vesin": ("data/neighbors.py",),
     "safetensors": ("models/store.py",),
 }
 APPS_WITH_TRAINING = {"benchmark"}

@@ -212,15 +212,14 @@ def _check_geometry(atoms: ase.Atoms, cell: np.ndarray) -> None:
 
 
 def _check_distances(atoms: ase.Atoms, cell: np.ndarray, edge_index: np.ndarray, shifts: np.ndarray) -> None:
-    center, neighbor = edge_index
-    vectors = atoms.positions[neighbor] - atoms.positions[center] + shifts @ cell
-    distances = np.linalg.norm(vectors, axis=1)
-    if len(distances) and distances.min() < SHORTEST_DISTANCE:
-        edge = int(distances.argmin())
-        i, j = int(center[edge]), int(neighbor[edge])
+    from gnnpot.data.neighbor_kernels import closest_edge
+
+    edge, distance = closest_edge(np.asarray(atoms.positions, dtype=np.float64), cell, edge_index, shifts)
+    if distance < SHORTEST_DISTANCE:
+        i, j = (int(k) for k in edge_index[:, edge])
         names = [f"{chemical_symbols[atoms.numbers[k]]} (atom {k})" for k in (i, j)]
         raise DataError(
-            f"{frame_name(atoms)}: {names[0]} and {names[1]} stand {distances[edge]:.3f} Å apart, on top of each "
+            f"{frame_name(atoms)}: {names[0]} and {names[1]} stand {distance:.3f} Å apart, on top of each "
             "other; remove one of them or the frame"
         )
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import overload
 
-from gnnpot.nn.compiled import compiled
+from gnnpot.compiled import compiled
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from gnnpot.nn.compiled import compiled
+from gnnpot.compiled import compiled
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -17,7 +17,7 @@ Pairs come in chunks of `CHUNK`, whose rows stay in the first cache. Arrays are 
 
 import numpy as np
 
-from gnnpot.nn.compiled import compiled
+from gnnpot.compiled import compiled
 from gnnpot.nn.descriptor_pairs import Tables, Workspace, load_center, next_pairs, pair_angles, pair_factors
 from gnnpot.nn.descriptor_rows import Floats, Integers, add_rows, dot_row
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gnnpot.nn.compiled import compiled
+from gnnpot.compiled import compiled
 from gnnpot.nn.descriptor_rows import CHUNK, Floats, Integers, angle_row, factor_row
 
 

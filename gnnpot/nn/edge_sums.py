@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from gnnpot.nn.compiled import compiled
+from gnnpot.compiled import compiled
 
 Array: TypeAlias = npt.NDArray[Any]
 

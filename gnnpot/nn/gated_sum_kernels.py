@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import register_jitable
 
-from gnnpot.nn.compiled import compiled
+from gnnpot.compiled import compiled
 
 Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = tuple[Array, ...]

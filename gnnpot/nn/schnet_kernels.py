@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gnnpot.compiled import compiled
 from gnnpot.nn.activation_kernels import SERIES, write_activation
-from gnnpot.nn.compiled import compiled
 from gnnpot.nn.convolution_kernels import add_messages
 from gnnpot.nn.pair_kernels import add_messages_and_slopes, add_slopes
 

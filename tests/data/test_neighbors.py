@@ -45,3 +45,23 @@ def test_cell_rows_without_periodicity_are_ignored():
     zero = neighbor_list(positions, np.diag([0.0, 0.0, 3.0]), wire, 3.5)
     full = neighbor_list(positions, np.diag([1.0, 1.0, 3.0]), wire, 3.5)
     np.testing.assert_array_equal(zero[0], full[0])
+
+
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_many_bins_find_what_ase_finds(repeat):
+    rng = np.random.default_rng(repeat)
+    atoms = ase.Atoms("H90", rng.uniform(-8, 20, (90, 3)), cell=[[11, 0, 0], [4, 10, 0], [-3, 5, 9]], pbc=True)
+    atoms = atoms.repeat((repeat, repeat, 1))
+    edge_index, shifts = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 3.1)
+    i, j, images = ase.neighborlist.neighbor_list("ijS", atoms, 3.1)
+    found = sorted(map(tuple, np.c_[edge_index.T, shifts].tolist()))
+    assert found == sorted(map(tuple, np.c_[i, j, images].tolist()))
+
+
+def test_every_edge_has_its_reverse_even_at_the_cutoff():
+    cell = 2.7 * np.array([[1.0, 1, 0], [0, 1, 1], [1, 0, 1]])
+    positions = np.array([[0.0, 0, 0], [0.1, 0.2, 0.3]])
+    for cutoff in np.linalg.norm(cell, axis=1):
+        edge_index, shifts = neighbor_list(positions, cell, np.ones(3, dtype=bool), float(cutoff))
+        edges = set(map(tuple, np.c_[edge_index.T, shifts].tolist()))
+        assert {(j, i, -a, -b, -c) for i, j, a, b, c in edges} == edges

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numba
 import numpy as np
 
-from gnnpot.nn.compiled import _drop_stale, compiled
+from gnnpot.compiled import _drop_stale, compiled
 from gnnpot.nn.descriptor_rows import dot_row, exponential_constants, exponential_row
 
 
@@ -24,7 +24,7 @@ def test_without_a_cache_folder_it_still_compiles(monkeypatch):
             raise RuntimeError("cannot cache function: no locator available")
         return numba.njit(**options)
 
-    monkeypatch.setattr("gnnpot.nn.compiled.numba", SimpleNamespace(njit=no_cache))
+    monkeypatch.setattr("gnnpot.compiled.numba", SimpleNamespace(njit=no_cache))
     assert compiled()(total)(np.arange(4.0)) == 6.0
 
 
