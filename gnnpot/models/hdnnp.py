@@ -38,13 +38,14 @@ class HDNNP(EnergyPotential):
         cutoff: radius of the neighborhoods, Å.
         functions: one line per symmetry function, as ``G2 Si Si eta=4 shift=2.5 cutoff=6 polynomial``; null:
             generated from the cutoff and the shortest distances in the training data.
-        n_radial: G2 functions per neighbor element, where they are generated.
-        n_angular: shells of G5 functions per pair of neighbor elements, where they are generated.
+        n_radial: radial functions per neighbor element, or, without ``pairwise``, of all of them, where generated.
+        n_angular: shells of angular functions per pair of neighbor elements, or of all of them, where generated.
         hidden: widths of the hidden layers.
         activation: ``tanh``, ``silu``, ``shifted_softplus`` or ``twisted_tanh``.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``, of generated functions.
-        descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements) or ``weighted``
-            (wG2 and wG5 over all elements, with atomic numbers as weights: few functions for many elements).
+        descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements), ``weighted``
+            (wG2 and wG5 over all elements, with atomic numbers as weights) or ``chebyshev`` (T2 and T3 over all
+            elements, without and with weights); the number of the last two does not grow with that of the elements.
 
     Raises:
         ConfigError: functions that do not fit to the elements or reach beyond the cutoff.

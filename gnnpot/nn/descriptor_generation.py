@@ -1,6 +1,7 @@
 """Symmetry functions chosen from the data: grids between the shortest distances and the cutoff."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import torch
@@ -15,11 +16,14 @@ from gnnpot.nn.descriptors import DescriptorSet
 from gnnpot.nn.layers import ElementTable
 from gnnpot.nn.symmetry_functions import Kind, SymmetryFunction
 
-DESCRIPTORS = ("pairwise", "weighted")
-"""What can be generated: functions per element and pair of elements, or of all elements with weights."""
+DESCRIPTORS = ("pairwise", "weighted", "chebyshev")
+"""What can be generated: functions per element and pair of elements, or of all elements with weights (two kinds)."""
 
 ZETAS = (1.0, 4.0, 16.0)
 """Angular resolutions; each with λ = 1 and -1."""
+
+N_ORDERS = 6
+"""Chebyshev polynomials of the angle in each generated shell."""
 
 LEAST_SPREAD = 1e-3
 """Functions whose standard deviation over the data is less than this share of the element's largest are dropped."""
@@ -46,6 +50,8 @@ def generate_functions(
 
     With ``descriptors="weighted"`` each center has one such set of wG2 and wG5 for the neighbors of all elements, so
     that it has as many functions with five elements as with one; d is then the center's shortest distance.
+    ``"chebyshev"`` gives it T2 of the lowest ``n_radial`` orders and, in each of the ``n_angular`` shells, T3 of the
+    lowest `N_ORDERS`, all of them without and (for two or more elements) with weights.
 
     Raises:
         ConfigError: a negative number of functions, or none at all, or unknown ``descriptors``.
@@ -59,37 +65,76 @@ def generate_functions(
         )
     if descriptors not in DESCRIPTORS:
         raise ConfigError(f"model.descriptors={descriptors!r} is unknown; {did_you_mean(descriptors, DESCRIPTORS)}")
-    weighted = descriptors == "weighted"
     shortest = _shortest_distances(elements, cutoff, graphs)
-    functions = []
-    for i, center in enumerate(elements):
-        for neighbors in [()] if weighted else combinations_with_replacement(range(len(elements)), 1):
-            kind: Kind = "wG2" if weighted else "G2"
-            chosen = tuple(elements[n] for n in neighbors)
-            for shift, eta in _grid(_start(shortest[i], neighbors), cutoff, n_radial):
-                functions.append(SymmetryFunction(kind, center, chosen, eta, cutoff, shift, envelope=envelope))
-        for neighbors in [()] if weighted else combinations_with_replacement(range(len(elements)), 2):
-            kind = "wG5" if weighted else "G5"
-            chosen = tuple(elements[n] for n in neighbors)
-            for shift, eta in _grid(_start(shortest[i], neighbors), cutoff, n_angular):
-                functions += [
-                    SymmetryFunction(kind, center, chosen, eta, cutoff, shift, zeta, sign, envelope)
-                    for zeta in ZETAS
-                    for sign in (-1, 1)
-                ]
+    functions: list[SymmetryFunction] = []
+    for center, distances in zip(elements, shortest, strict=True):
+        grids = _Grids(center, elements, distances, cutoff, n_radial, n_angular, envelope)
+        if descriptors == "chebyshev":
+            functions += grids.chebyshev()
+        else:
+            functions += grids.pairwise() if descriptors == "pairwise" else grids.weighted()
     return [str(function) for function in _without_constant_ones(elements, functions, graphs)]
 
 
-def _start(shortest: Tensor, neighbors: Sequence[int]) -> float:
-    """Shortest distance of a center to any of these neighbors; to any at all where none is named."""
-    return float(shortest[list(neighbors)].min() if neighbors else shortest.min())
+@dataclass(frozen=True)
+class _Grids:
+    """Functions of one center."""
 
+    center: int
+    elements: Sequence[int]
+    shortest: Tensor
+    """Distance to each element, ``(n_elements,)``."""
+    cutoff: float
+    n_radial: int
+    n_angular: int
+    envelope: str
 
-def _grid(start: float, cutoff: float, n: int) -> list[tuple[float, float]]:
-    """(R_s, η) of n shells from ``start`` towards the cutoff."""
-    spacing = (cutoff - start) / max(n, 1)
-    eta = float(f"{0.5 / spacing**2:.4g}")
-    return [(round(start + k * spacing, 3), eta) for k in range(n)]
+    def pairwise(self) -> list[SymmetryFunction]:
+        """G2 for each neighbor element, G5 for each two of them."""
+        types = range(len(self.elements))
+        radial = [f for x in types for f in self._radial("G2", (x,))]
+        return radial + [f for pair in combinations_with_replacement(types, 2) for f in self._angular("G5", pair)]
+
+    def weighted(self) -> list[SymmetryFunction]:
+        """wG2 and wG5, for the neighbors of all elements."""
+        return self._radial("wG2", ()) + self._angular("wG5", ())
+
+    def chebyshev(self) -> list[SymmetryFunction]:
+        """T2 and T3, for the neighbors of all elements, without and with weights."""
+        radial: tuple[Kind, ...] = ("T2", "wT2") if len(self.elements) > 1 else ("T2",)
+        angular: tuple[Kind, ...] = ("T3", "wT3") if len(self.elements) > 1 else ("T3",)
+        return [self._function(kind, order=order) for kind in radial for order in range(self.n_radial)] + [
+            self._function(kind, eta=eta, shift=shift, order=order)
+            for kind in angular
+            for shift, eta in self._shells((), self.n_angular)
+            for order in range(N_ORDERS)
+        ]
+
+    def _radial(self, kind: Kind, neighbors: tuple[int, ...]) -> list[SymmetryFunction]:
+        shells = self._shells(neighbors, self.n_radial)
+        return [self._function(kind, neighbors, eta=eta, shift=shift) for shift, eta in shells]
+
+    def _angular(self, kind: Kind, neighbors: tuple[int, ...]) -> list[SymmetryFunction]:
+        return [
+            self._function(kind, neighbors, eta=eta, shift=shift, zeta=zeta, lambda_=sign)
+            for shift, eta in self._shells(neighbors, self.n_angular)
+            for zeta in ZETAS
+            for sign in (-1, 1)
+        ]
+
+    def _function(
+        self, kind: Kind, neighbors: tuple[int, ...] = (), *, eta: float = 0.0, shift: float = 0.0,
+        zeta: float = 1.0, lambda_: int = 1, order: int = 0
+    ) -> SymmetryFunction:  # fmt: skip
+        chosen = tuple(self.elements[x] for x in neighbors)
+        return SymmetryFunction(kind, self.center, chosen, eta, self.cutoff, shift, zeta, lambda_, self.envelope, order)
+
+    def _shells(self, neighbors: tuple[int, ...], n: int) -> list[tuple[float, float]]:
+        """(R_s, η) of n shells from the shortest distance to these neighbors, or to any, towards the cutoff."""
+        start = float(self.shortest[list(neighbors)].min() if neighbors else self.shortest.min())
+        spacing = (self.cutoff - start) / max(n, 1)
+        eta = float(f"{0.5 / spacing**2:.4g}")
+        return [(round(start + k * spacing, 3), eta) for k in range(n)]
 
 
 def _shortest_distances(elements: Sequence[int], cutoff: float, graphs: Sequence[AtomicGraph]) -> Tensor:

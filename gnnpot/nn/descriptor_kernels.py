@@ -28,9 +28,11 @@ DESCRIPTORS, JACOBIAN, BACKWARD, TANGENT = 0, 1, 2, 3
 @compiled()
 def add_values(group: Integers, n: int, tables: Tables, space: Workspace, out: Floats) -> None:
     """Add a chunk of pairs to the descriptors of one center."""
+    value = out.dtype.type(0.0)
     for f in range(group[7], group[8]):
         function = tables.functions[f]
-        value = dot_row(space.radial[0, function[0]], space.angular[0, function[1]], n)
+        if not function[6]:
+            value = dot_row(space.radial[0, function[0]], space.angular[0, function[1]], n)
         out[function[2]] += tables.function_weights[f] * value
 
 
@@ -39,12 +41,15 @@ def add_gradients(group: Integers, n: int, tables: Tables, space: Workspace, wei
     """Add the derivatives of a chunk of pairs to the result: of every function to its slots, or their sum to slot 0."""
     sums, each = space.sums, task == JACOBIAN
     if not each:
+        weight = weights.dtype.type(0.0)
         for f in range(group[7], group[8]):
             function = tables.functions[f]
             a, b = function[0], function[1]
-            value, slope = space.angular[0, b], space.angular[1, b]
-            weight = tables.function_weights[f] * weights[function[2]]
-            add_rows(weight, value, slope, n, sums[0, a], sums[1, a], function[5])
+            own = tables.function_weights[f] * weights[function[2]]
+            weight = weight + own if function[6] else own
+            if f + 1 == group[8] or not tables.functions[f + 1, 6]:
+                value, slope = space.angular[0, b], space.angular[1, b]
+                add_rows(weight, value, slope, n, sums[0, a], sums[1, a], function[5])
     n_items = group[8] - group[7] if each else group[4] - group[3]
     for item in range(n_items):
         function = tables.functions[group[7] + (item if each else 0)]
@@ -74,12 +79,14 @@ def add_tangent(group: Integers, n: int, tables: Tables, space: Workspace, out: 
                 change[p] += e3[p] * side_jk[p]
         for p in range(n):
             weight[p] = e0[p] * turn[p]
+    total = out.dtype.type(0.0)
     for f in range(group[7], group[8]):
         function = tables.functions[f]
         a, b = function[0], function[1]
-        change = dot_row(space.sums[0, a], space.angular[0, b], n)
-        change += dot_row(space.sums[1, a], space.angular[1, b], n)
-        out[function[2]] += tables.function_weights[f] * change
+        if not function[6]:
+            total = dot_row(space.sums[0, a], space.angular[0, b], n)
+            total += dot_row(space.sums[1, a], space.angular[1, b], n)
+        out[function[2]] += tables.function_weights[f] * total
 
 
 @compiled()

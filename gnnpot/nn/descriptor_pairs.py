@@ -8,7 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from gnnpot.compiled import compiled
-from gnnpot.nn.descriptor_rows import CHUNK, Floats, Integers, angle_row, factor_row
+from gnnpot.nn.descriptor_rows import (
+    CHUNK,
+    Floats,
+    Integers,
+    angle_row,
+    factor_row,
+    next_angular_order,
+    next_radial_order,
+)
 
 
 class Tables(NamedTuple):
@@ -21,6 +29,8 @@ class Tables(NamedTuple):
     """Radial factors g(r) of center t: from [t] to the next."""
     factors: Floats
     """(η, R_s, r_c, cosine) of each radial factor."""
+    factor_orders: Integers
+    """Its Chebyshev order, or -1; orders from 0 on follow one another."""
     radial_starts: Integers
     """Radial functions of center t and neighbor x: from [t · n_types + x] to the next."""
     radials: Integers
@@ -39,8 +49,11 @@ class Tables(NamedTuple):
     """(λ, ζ, 2^(1-ζ)) of each angular factor of a group."""
     powers: Integers
     """ζ - 1 where integer, else -1."""
+    angle_orders: Integers
+    """Chebyshev order of each angular factor, or -1; orders from 0 on follow one another."""
     functions: Integers
-    """Per angular function: factor and angle within the group, column, slots of x and y, first of its factor."""
+    """Per angular function: factor and angle within the group, column, slots of x and y, whether it is the first of its
+    factor, and whether the one before has both in common with it (they differ in their weights)."""
     function_weights: Floats
     """Factor of each angular function's terms."""
     constants: Floats
@@ -124,6 +137,10 @@ def load_center(
     n = end - start
     for a in range(tables.factor_starts[t + 1] - tables.factor_starts[t]):
         value, slope, factor = space.edge_value[a], space.edge_slope[a], tables.factors[tables.factor_starts[t] + a]
+        order = tables.factor_orders[tables.factor_starts[t] + a]
+        if order > 0:
+            next_radial_order(local[3], local[4], n, factor[2], order, space.edge_value, space.edge_slope, a)
+            continue
         factor_row(local[3], n, factor, tables.constants, tables.integers, space.work, value, slope)
         for p in range(n):
             slope[p] *= local[4, p]
@@ -195,6 +212,9 @@ def pair_angles(group: Integers, n: int, tables: Tables, space: Workspace) -> No
     """Evaluate T and T' for every angular factor of a group."""
     for b in range(group[6] - group[5]):
         g = group[5] + b
+        if tables.angle_orders[g] >= 0:
+            next_angular_order(space.geometry[0], n, tables.angle_orders[g], space.angular[0], space.angular[1], b)
+            continue
         angle_row(
             space.geometry[0],
             n,

@@ -162,6 +162,52 @@ def angle_row(
         slope[p] *= derivative
 
 
+@compiled()
+def next_radial_order(
+    r: Floats, inverse: Floats, n: int, cutoff: float, order: int, values: Floats, slopes: Floats, a: int
+) -> None:
+    """Set row a, g_m = T_m(2 r/r_c - 1) f_c(r) and g_m'/r, from rows a - 1 and a - 2 of the lower orders.
+
+    g_1 = x g_0 and g_m = 2 x g_{m-1} - g_{m-2}, x = 2 r/r_c - 1.
+    """
+    kind = values.dtype.type
+    one, two = kind(1.0), kind(2.0)
+    steep = two / cutoff
+    value, slope, before, slope_before = values[a], slopes[a], values[a - 1], slopes[a - 1]
+    if order == 1:
+        for p in range(n):
+            x = steep * r[p] - one
+            value[p] = x * before[p]
+            slope[p] = x * slope_before[p] + steep * inverse[p] * before[p]
+    else:
+        first, slope_first = values[a - 2], slopes[a - 2]
+        for p in range(n):
+            x = two * (steep * r[p] - one)
+            value[p] = x * before[p] - first[p]
+            slope[p] = x * slope_before[p] + two * steep * inverse[p] * before[p] - slope_first[p]
+
+
+@compiled()
+def next_angular_order(cosine: Floats, n: int, order: int, values: Floats, slopes: Floats, b: int) -> None:
+    """Set row b, T_m(c) and T_m'(c), from rows b - 1 and b - 2 of the lower orders: T_m = 2 c T_{m-1} - T_{m-2}."""
+    kind = values.dtype.type
+    zero, one, two = kind(0.0), kind(1.0), kind(2.0)
+    value, slope = values[b], slopes[b]
+    if order == 0:
+        for p in range(n):
+            value[p], slope[p] = one, zero
+    elif order == 1:
+        for p in range(n):
+            value[p], slope[p] = cosine[p], one
+    else:
+        before, slope_before = values[b - 1], slopes[b - 1]
+        first, slope_first = values[b - 2], slopes[b - 2]
+        for p in range(n):
+            x = two * cosine[p]
+            value[p] = x * before[p] - first[p]
+            slope[p] = x * slope_before[p] + two * before[p] - slope_first[p]
+
+
 @compiled(sums=True)
 def dot_row(a: Floats, b: Floats, n: int) -> Any:
     """Σ_p a[p] b[p]."""

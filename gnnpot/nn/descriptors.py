@@ -32,7 +32,7 @@ class Group:
     functions: tuple[SymmetryFunction, ...]
     columns: tuple[int, ...]
     weights: tuple[float, ...]
-    """Factor of each function's terms: Z_j or Z_j Z_k of the weighted ones, else 1."""
+    """Factor of each function's terms: by the neighbors' elements for the weighted ones, else 1."""
 
 
 class DescriptorSet:
@@ -71,6 +71,11 @@ class DescriptorSet:
         if len(set(self.functions)) < len(self.functions):
             twice = next(f for k, f in enumerate(self.functions) if f in self.functions[:k])
             raise ConfigError(f"model.functions: '{twice}' is given twice")
+        for function in self.functions:
+            if function.is_weighted and function.is_chebyshev and len(self.elements) == 1:
+                raise ConfigError(
+                    f"'{function}' is zero in a model of one element: T2 and T3 alone tell something there"
+                )
         missing = known - {f.center for f in self.functions}
         if missing:
             names = ", ".join(chemical_symbols[z] for z in sorted(missing))
@@ -81,24 +86,36 @@ class DescriptorSet:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """Functions grouped by center, neighbors, and whether r_jk counts; weighted ones are in many."""
+        """Functions grouped by center, neighbors, and whether r_jk counts; those of all elements are in many.
+
+        A function without weight there is left out: one of Artrith's weights is zero for an odd number of elements.
+        """
         members: dict[tuple[int, tuple[int, ...], bool], list[int]] = {}
         for k, function in enumerate(self.functions):
             center = self.elements.index(function.center)
             for neighbors in self._neighbors_of(function):
-                members.setdefault((center, neighbors, function.is_narrow), []).append(k)
+                if self._weight(function, neighbors) != 0.0:
+                    members.setdefault((center, neighbors, function.is_narrow), []).append(k)
         return [self._group(key, ks) for key, ks in sorted(members.items())]
 
     def _neighbors_of(self, function: SymmetryFunction) -> list[tuple[int, ...]]:
-        if function.is_weighted:
+        if function.is_of_all_elements:
             return list(combinations_with_replacement(range(len(self.elements)), function.n_neighbors))
         return [tuple(self.elements.index(z) for z in function.neighbors)]
 
     def _group(self, key: tuple[int, tuple[int, ...], bool], members: list[int]) -> Group:
+        members = sorted(members, key=lambda k: self._factors_of(self.functions[k]))
         functions = tuple(self.functions[k] for k in members)
-        elements = tuple(self.elements[n] for n in key[1])
-        weights = tuple(function.weight(elements) for function in functions)
+        weights = tuple(self._weight(function, key[1]) for function in functions)
         return Group(*key, functions, tuple(self.columns[k] for k in members), weights)
+
+    def _weight(self, function: SymmetryFunction, neighbors: tuple[int, ...]) -> float:
+        return function.weight(tuple(self.elements[n] for n in neighbors), self.elements)
+
+    @staticmethod
+    def _factors_of(f: SymmetryFunction) -> tuple[float | str, ...]:
+        """What functions that differ in their weights alone have in common; these become neighbors."""
+        return (f.cutoff, f.envelope, f.eta, f.shift, f.is_chebyshev, f.order, f.zeta, f.lambda_)
 
     @cached_property
     def involved(self) -> npt.NDArray[np.int64]:
@@ -170,20 +187,52 @@ def _pairs_of_group(group: Group, mine: Tensor, neighbor_types: Tensor, pairs: T
     return (fits & mine[pairs[:, 0]]).nonzero()[:, 0]
 
 
+def chebyshev_polynomials(x: Tensor, order: int) -> list[Tensor]:
+    """T_0, ..., T_order of x: T_0 = 1, T_1 = x, T_{n+1} = 2 x T_n - T_{n-1}.
+
+    >>> [float(t) for t in chebyshev_polynomials(torch.tensor(0.5), 3)]
+    [1.0, 0.5, -0.5, -1.0]
+    """
+    found = [torch.ones_like(x), x]
+    for _ in range(order - 1):
+        found.append(2.0 * x * found[-1] - found[-2])
+    return found[: order + 1]
+
+
 def _radial_factor(function: SymmetryFunction, distances: Tensor) -> Tensor:
     envelope = build_envelope(function.envelope, function.cutoff)
+    if function.is_chebyshev and not function.eta:
+        return envelope(distances)
     return torch.exp(-function.eta * (distances - function.shift) ** 2) * envelope(distances)
 
 
 def _radial_values(group: Group, distances: Tensor) -> Tensor:
-    return torch.stack([_radial_factor(f, distances) for f in group.functions], dim=1)
+    values = []
+    polynomials: dict[float, list[Tensor]] = {}
+    for function in group.functions:
+        value = _radial_factor(function, distances)
+        if function.is_chebyshev:
+            if function.cutoff not in polynomials:
+                x = 2.0 * distances.clamp(max=function.cutoff) / function.cutoff - 1.0
+                polynomials[function.cutoff] = chebyshev_polynomials(x, _highest_order(group))
+            value = value * polynomials[function.cutoff][function.order]
+        values.append(value)
+    return torch.stack(values, dim=1)
+
+
+def _highest_order(group: Group) -> int:
+    return max(function.order for function in group.functions)
 
 
 def _angular_values(group: Group, geometry: Tensor) -> Tensor:
     values = []
+    polynomials = chebyshev_polynomials(geometry[:, 3], _highest_order(group))
     for function in group.functions:
         sides = geometry[:, :3] if group.narrow else geometry[:, :2]
         radial = _radial_factor(function, sides).prod(dim=1)
+        if function.is_chebyshev:
+            values.append(polynomials[function.order] * radial)
+            continue
         base = 1.0 + function.lambda_ * geometry[:, 3]
         if function.zeta > 1.0:
             base = base.clamp(min=0.0)

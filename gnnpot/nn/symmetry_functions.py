@@ -13,12 +13,22 @@ neighbors of all elements at once, each term times the atomic numbers Z_j, or Z_
 
     wG2 = Σ_j Z_j g(r_ij),   wG4, wG5 = 2^(1-ζ) Σ_{j<k} Z_j Z_k (1 + λ cos θ_ijk)^ζ g(r_ij) g(r_ik) [g(r_jk)]
 
-so that their number does not grow with that of the elements. Behler sums over ordered pairs, twice the value; n2p2
-sums over j < k as here and calls the three functions type 2, 3 and 9, and wG2 and wG4 type 12 and 13 (lengths in
-bohr). DScribe sums over j < k too, its G4 and G5 are these with R_s = 0.
+so that their number does not grow with that of the elements. So do the Chebyshev functions (Artrith, Urban and Ceder,
+Phys. Rev. B 96, 014112 (2017)), with T_a the Chebyshev polynomial of ``order`` a::
+
+    T2 = Σ_j T_a(2 r_ij/r_c - 1) f_c(r_ij),         wT2 with each term times w_j
+    T3 = Σ_{j<k} T_a(cos θ_ijk) g(r_ij) g(r_ik),    wT3 with each term times w_j w_k
+
+where w = ..., -2, -1, (0,) 1, 2, ... number the elements of the model (`element_weights`). The published T3 has η = 0;
+with η and R_s it knows at which distance the angle is. T_a(2 θ/π - 1), which some codes take instead of T_a(cos θ),
+has a cusp at 0° and 180° and does not exist here.
+
+Behler sums over ordered pairs, twice the value; n2p2 sums over j < k as here and calls G2, G4 and G5 type 2, 3 and 9,
+and wG2 and wG4 type 12 and 13 (lengths in bohr). DScribe sums over j < k too, its G4 and G5 are these with R_s = 0.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,7 +38,7 @@ from gnnpot.errors import ConfigError, DataError, did_you_mean
 from gnnpot.keys import ANGSTROM_PER_BOHR
 from gnnpot.nn.radial import ENVELOPES
 
-Kind = Literal["G2", "G4", "G5", "wG2", "wG4", "wG5"]
+Kind = Literal["G2", "G4", "G5", "wG2", "wG4", "wG5", "T2", "wT2", "T3", "wT3"]
 
 _N2P2_TYPE_OF_KIND: dict[Kind, int] = {"G2": 2, "G4": 3, "G5": 9, "wG2": 12, "wG4": 13}
 _KIND_OF_N2P2_TYPE = {number: kind for kind, number in _N2P2_TYPE_OF_KIND.items()}
@@ -56,30 +66,37 @@ class SymmetryFunction:
     zeta: float = 1.0
     lambda_: int = 1
     envelope: str = "polynomial"
+    order: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ConfigError(f"symmetry function kind {self.kind!r} is unknown; known: {', '.join(get_args(Kind))}")
         if self.envelope not in ENVELOPES:
             raise ConfigError(f"envelope {self.envelope!r} of {self}; {did_you_mean(self.envelope, ENVELOPES)}")
-        if len(self.neighbors) != (0 if self.is_weighted else self.n_neighbors):
-            raise ConfigError(f"{self}: G2 has one neighbor element, G4 and G5 have two, wG2, wG4 and wG5 none")
+        if len(self.neighbors) != (0 if self.is_of_all_elements else self.n_neighbors):
+            raise ConfigError(f"{self}: G2 has one neighbor element, G4 and G5 have two, all other kinds none")
         object.__setattr__(self, "neighbors", tuple(sorted(self.neighbors)))
         numbers = (self.eta, self.cutoff, self.shift, self.zeta)
         if not all(math.isfinite(x) for x in numbers) or self.eta < 0.0 or self.cutoff <= 0.0:
             raise ConfigError(f"{self}: eta must not be negative, the cutoff positive, all numbers finite")
+        if self.order < 0 or (self.order > 0 and not self.is_chebyshev):
+            raise ConfigError(f"{self}: the order of T2, wT2, T3 and wT3 is 0 or more; other kinds have none")
+        if self.kind in ("T2", "wT2") and (self.eta != 0.0 or self.shift != 0.0):
+            raise ConfigError(f"{self}: T2 and wT2 have neither eta nor shift")
+        if self.is_chebyshev and (self.zeta != 1.0 or self.lambda_ != 1):
+            raise ConfigError(f"{self}: it has an order instead of zeta and lambda")
         if self.is_angular and (self.zeta < 1.0 or self.lambda_ not in (-1, 1)):
             raise ConfigError(f"{self}: zeta must be at least 1 (else no force at 180°), lambda is 1 or -1")
 
     @property
     def is_angular(self) -> bool:
-        """Whether it runs over pairs of neighbors (G4, G5, wG4, wG5)."""
+        """Whether it runs over pairs of neighbors."""
         return self.n_neighbors == 2
 
     @property
     def n_neighbors(self) -> int:
         """Neighbors in a term of the sum."""
-        return 1 if self.kind in ("G2", "wG2") else 2
+        return 1 if self.kind.endswith("2") else 2
 
     @property
     def is_narrow(self) -> bool:
@@ -88,21 +105,47 @@ class SymmetryFunction:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether it sums over the neighbors of all elements, with their atomic numbers as weights."""
+        """Whether terms have weights that tell the elements of the neighbors."""
         return self.kind.startswith("w")
 
-    def weight(self, neighbors: tuple[int, ...]) -> float:
-        """Factor of a term with neighbors of these elements."""
-        return float(math.prod(neighbors)) if self.is_weighted else 1.0
+    @property
+    def is_chebyshev(self) -> bool:
+        """Whether it has a Chebyshev polynomial."""
+        return "T" in self.kind
+
+    @property
+    def is_of_all_elements(self) -> bool:
+        """Whether it sums over the neighbors of all elements."""
+        return self.is_weighted or self.is_chebyshev
+
+    def weight(self, neighbors: tuple[int, ...], elements: Sequence[int]) -> float:
+        """Factor of a term with neighbors of these atomic numbers, in a model of these elements."""
+        if not self.is_weighted:
+            return 1.0
+        if not self.is_chebyshev:
+            return float(math.prod(neighbors))
+        weights = element_weights(len(elements))
+        return float(math.prod(weights[elements.index(z)] for z in neighbors))
 
     def __str__(self) -> str:
         """One line, which `parse_function` reads back exactly."""
         symbols = " ".join(chemical_symbols[z] for z in (self.center, *self.neighbors))
-        angle = f" zeta={_number(self.zeta)} lambda={self.lambda_}" if self.is_angular else ""
-        return (
-            f"{self.kind} {symbols} eta={_number(self.eta)} shift={_number(self.shift)}{angle} "
-            f"cutoff={_number(self.cutoff)} {self.envelope}"
-        )
+        numbers = "" if self.is_chebyshev and not self.eta else f" eta={_number(self.eta)} shift={_number(self.shift)}"
+        if self.is_chebyshev:
+            numbers = f" order={self.order}{numbers}"
+        elif self.is_angular:
+            numbers += f" zeta={_number(self.zeta)} lambda={self.lambda_}"
+        return f"{self.kind} {symbols}{numbers} cutoff={_number(self.cutoff)} {self.envelope}"
+
+
+def element_weights(n_elements: int) -> tuple[int, ...]:
+    """Weights w of wT2 and wT3 for the elements of a model, by ascending atomic number.
+
+    >>> element_weights(4), element_weights(3)
+    ((-2, -1, 1, 2), (-1, 0, 1))
+    """
+    half = n_elements // 2
+    return tuple(w for w in range(-half, half + 1) if w != 0 or n_elements % 2)
 
 
 def _number(value: float) -> str:
@@ -123,11 +166,13 @@ def parse_function(line: str) -> SymmetryFunction:
         kind, *symbols = [word for word in words[:-1] if "=" not in word]
         values = dict(word.split("=", 1) for word in words if "=" in word)
         center, *neighbors = [atomic_numbers[symbol] for symbol in symbols]
+        is_chebyshev = "T" in kind
         return SymmetryFunction(
             kind=kind,  # type: ignore[arg-type]
             center=center,
             neighbors=tuple(neighbors),
-            eta=float(values.pop("eta")),
+            order=int(values.pop("order")) if is_chebyshev else 0,
+            eta=float(values.pop("eta", "0") if is_chebyshev else values.pop("eta")),
             cutoff=float(values.pop("cutoff")),
             shift=float(values.pop("shift", "0")),
             zeta=float(values.pop("zeta", "1")),
@@ -138,7 +183,8 @@ def parse_function(line: str) -> SymmetryFunction:
         raise ConfigError(
             f"{line!r} is no symmetry function ({error}). Write for example "
             "'G2 Si Si eta=4 shift=2.5 cutoff=6 polynomial' or "
-            "'G5 O Li O eta=0.5 shift=0 zeta=4 lambda=-1 cutoff=5 polynomial' (Å, Å⁻²)"
+            "'G5 O Li O eta=0.5 shift=0 zeta=4 lambda=-1 cutoff=5 polynomial' or 'T3 O order=2 cutoff=5 polynomial' "
+            "(Å, Å⁻²)"
         ) from error
 
 

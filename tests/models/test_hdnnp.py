@@ -42,7 +42,7 @@ def by_automatic_differentiation(model, graph, **options):
         HDNNP.can_use_edge_gradients = original
 
 
-@pytest.mark.parametrize("descriptors", ["pairwise", "weighted"])
+@pytest.mark.parametrize("descriptors", ["pairwise", "weighted", "chebyshev"])
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("differentiable", [False, True])
 def test_edge_gradients_equal_automatic_differentiation(stored, differentiable, descriptors):
@@ -152,8 +152,9 @@ def test_functions_beyond_the_cutoff_are_refused():
         HDNNP(["Si"], cutoff=4.0, functions=["G2 Si Si eta=1 cutoff=5 cosine"])
 
 
-def test_single_precision_matches_double():
-    model = small_model()
+@pytest.mark.parametrize("descriptors", ["pairwise", "chebyshev"])
+def test_single_precision_matches_double(descriptors):
+    model = small_model(descriptors=descriptors, n_radial=12)
     graph = graph_from_atoms(lithium_oxide(repeat=(2, 2, 1)), 4.0)
     exact = derive(model, graph, ["energy", "forces"])
     single = derive(model.float(), cast(graph, torch.float32), ["energy", "forces"])

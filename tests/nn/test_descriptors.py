@@ -48,6 +48,16 @@ def mixed_functions(envelope="polynomial", cutoff=CUTOFF):
         "wG4 O eta=0.02 shift=0 zeta=1.5 lambda=1",
         "wG5 O eta=0.3 shift=1 zeta=4 lambda=1",
         "wG5 O eta=0.4 shift=1.5 zeta=2.5 lambda=1",
+        "T2 Li order=0",
+        "T2 Li order=3",
+        "wT2 Li order=3",
+        "T3 Li order=5",
+        "wT3 Li order=2 eta=0.3 shift=2",
+        "wT3 O order=0",
+        "T3 O order=1 eta=0.4 shift=1.5",
+        "wT3 O order=1 eta=0.4 shift=1.5",
+        "T3 O order=4 eta=0.4 shift=1.5",
+        "wT2 O order=1",
     ]
     functions = [parse_function(f"{line} cutoff={cutoff} {envelope}") for line in lines]
     return [*functions, SymmetryFunction("G2", 3, (3,), eta=1.0, cutoff=3.0, envelope=envelope)]
@@ -106,7 +116,7 @@ def test_against_dscribe(kind):
     np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-8, atol=1e-10)
 
 
-def weighted_function_by_loops(function, center, neighbors):
+def weighted_function_by_loops(function, neighbors):
     """Gastegger et al. (2018), eqs. 6 and 7, for one atom; ``neighbors`` are pairs (Z, vector)."""
 
     def g(r):
@@ -124,19 +134,42 @@ def weighted_function_by_loops(function, center, neighbors):
     return total
 
 
-def test_weighted_functions_equal_loops():
+def chebyshev_function_by_loops(function, neighbors):
+    """Artrith et al. (2017), eqs. 5, 6 and 10, for one atom, with T_a(x) = cos(a arccos x)."""
+
+    def g(r):
+        x = min(r / function.cutoff, 1.0)
+        return math.exp(-function.eta * (r - function.shift) ** 2) * (1 - 10 * x**3 + 15 * x**4 - 6 * x**5)
+
+    def w(z):
+        return {3: -1, 8: 1}[z] if function.kind.startswith("w") else 1
+
+    if function.kind in ("T2", "wT2"):
+        pairs = [(w(z), np.linalg.norm(v)) for z, v in neighbors]
+        return sum(u * math.cos(function.order * math.acos(2 * r / function.cutoff - 1)) * g(r) for u, r in pairs)
+    total = 0.0
+    for (z_j, v_j), (z_k, v_k) in itertools.combinations(neighbors, 2):
+        r_j, r_k = np.linalg.norm(v_j), np.linalg.norm(v_k)
+        angle = math.acos(max(-1.0, min(1.0, (v_j @ v_k) / r_j / r_k)))
+        total += w(z_j) * w(z_k) * math.cos(function.order * angle) * g(r_j) * g(r_k)
+    return total
+
+
+def test_functions_of_all_elements_equal_loops():
     atoms = crystal((2, 1, 1), seed=3)
     graph = graph_from_atoms(atoms, CUTOFF)
     descriptor_set = DescriptorSet(ELEMENTS, mixed_functions())
     found = plain_descriptors(descriptor_set, graph, types_of(graph))
     i, j, vectors = neighbor_list("ijD", atoms, CUTOFF)
-    weighted = [(f, c) for f, c in zip(descriptor_set.functions, descriptor_set.columns, strict=True) if f.is_weighted]
+    functions = zip(descriptor_set.functions, descriptor_set.columns, strict=True)
+    chosen = [(function, column) for function, column in functions if function.is_of_all_elements]
     for center, z in enumerate(atoms.numbers):
         around = list(zip(atoms.numbers[j[i == center]].tolist(), vectors[i == center], strict=True))
-        for function, column in weighted:
+        for function, column in chosen:
             if function.center == z:
-                expected = weighted_function_by_loops(function, center, around)
-                assert float(found[center, column]) == pytest.approx(expected, rel=1e-10)
+                by_loops = chebyshev_function_by_loops if function.is_chebyshev else weighted_function_by_loops
+                expected = by_loops(function, around)
+                assert float(found[center, column]) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("task", ["stored", "fused"])
@@ -301,7 +334,7 @@ def test_slots_hold_only_the_neighbors_own_functions():
     involved = descriptor_set.involved
     lithium_at_oxygen = {f for f in involved[1, 0] if f < descriptor_set.n_functions}
     own = [f for f in descriptor_set.functions if f.center == 8]
-    assert lithium_at_oxygen == {k for k, f in enumerate(own) if 3 in f.neighbors or f.is_weighted}
+    assert lithium_at_oxygen == {k for k, f in enumerate(own) if 3 in f.neighbors or f.is_of_all_elements}
     assert descriptor_set.gradient_bytes(n_edges=100) == 100 * 3 * 4 * descriptor_set.n_slots
 
 

@@ -15,12 +15,17 @@ from gnnpot.nn.symmetry_functions import (
 )
 
 G2 = SymmetryFunction("G2", 14, (14,), eta=0.123456789012345, cutoff=5.5, shift=1.1)
+T3 = SymmetryFunction("T3", 8, (), eta=0.5, shift=1.5, cutoff=5.0, order=7)
 G5 = SymmetryFunction("G5", 8, (8, 3), eta=0.5, cutoff=5.0, zeta=16.0, lambda_=-1, envelope="cosine")
 
 
 @pytest.mark.parametrize(
     "function",
-    [G2, G5, dataclasses.replace(G5, kind="G4", zeta=1.5), dataclasses.replace(G5, kind="wG5", neighbors=())],
+    [
+        *(G2, G5, dataclasses.replace(G5, kind="G4", zeta=1.5), dataclasses.replace(G5, kind="wG5", neighbors=())),
+        *(T3, dataclasses.replace(T3, kind="wT3", eta=0.0, shift=0.0), dataclasses.replace(T3, order=0)),
+        SymmetryFunction("wT2", 8, (), eta=0.0, cutoff=5.0, order=3),
+    ],
 )
 def test_print_and_parse_are_inverse(function):
     assert parse_function(str(function)) == function
@@ -66,7 +71,13 @@ def test_n2p2_order_is_that_of_scaling_data():
     ("line", "message"),
     [
         ("G3 Si Si eta=1 cutoff=5 cosine", "G3.*known: G2, G4, G5, wG2"),
-        ("wG2 Si Si eta=1 cutoff=5 cosine", "wG2, wG4 and wG5 none"),
+        ("wG2 Si Si eta=1 cutoff=5 cosine", "G4 and G5 have two, all other kinds none"),
+        ("T2 Si Si order=1 cutoff=5 cosine", "all other kinds none"),
+        ("T2 Si order=-1 cutoff=5 cosine", "order of T2, wT2, T3 and wT3 is 0 or more"),
+        ("T2 Si cutoff=5 cosine", "order.*Write for example.*'T3 O order=2"),
+        ("wT2 Si order=1 eta=1 cutoff=5 cosine", "neither eta nor shift"),
+        ("T3 Si order=1 zeta=2 cutoff=5 cosine", "order instead of zeta"),
+        ("G2 Si Si order=1 eta=1 cutoff=5 cosine", "unknown order"),
         ("G2 Si Xy eta=1 cutoff=5 cosine", "Xy.*Write for example"),
         ("G2 Si Si eta=1 width=2 cutoff=5 cosine", "unknown width"),
         ("G2 Si Si eta=1 cosine", "cutoff"),
