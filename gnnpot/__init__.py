@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gnnpot.apps.evaluate import evaluate
     from gnnpot.apps.info import info
     from gnnpot.apps.md import md
+    from gnnpot.apps.phonon import phonon
     from gnnpot.apps.relax import relax
     from gnnpot.data.graph import AtomicGraph
     from gnnpot.data.readers import read
@@ -36,6 +37,7 @@ PUBLIC = {
     "info": "gnnpot.apps.info",
     "load": "gnnpot.models.store",
     "md": "gnnpot.apps.md",
+    "phonon": "gnnpot.apps.phonon",
     "predict": "gnnpot.models.prediction",
     "read": "gnnpot.data.readers",
     "relax": "gnnpot.apps.relax",
@@ -56,6 +58,7 @@ __all__ = [
     "info",
     "load",
     "md",
+    "phonon",
     "predict",
     "read",
     "relax",

@@ -73,6 +73,15 @@ VERBS: dict[str, Verb] = {
             "gnnpot relax checkpoint=model/ structure=POSCAR cell=true pressure=10",
         ),
     ),
+    "phonon": Verb(
+        "gnnpot.apps.phonon:phonon",
+        "Phonon bands, density of states, heat capacity; LO-TO splitting where the model predicts Born charges.",
+        (
+            "gnnpot phonon checkpoint=runs/my-run structure=POSCAR relax=true",
+            "gnnpot phonon checkpoint=model/ structure=Si.cif supercell=[3,3,3] displacement=0.02",
+            "gnnpot phonon checkpoint=runs/with-head structure=MgO.cif relax=true cell=true dielectric=3.1",
+        ),
+    ),
     "check": Verb(
         "gnnpot.apps.check:check",
         "Physics self-test of any model: symmetries, derivatives, smoothness, energy conservation.",

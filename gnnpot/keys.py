@@ -21,6 +21,14 @@ EV_PER_HARTREE = 27.211386245988
 EV_PER_RYDBERG = EV_PER_HARTREE / 2
 ANGSTROM_PER_BOHR = 0.529177210903
 KBAR_PER_GPA = 10.0
+COULOMB_CONSTANT = EV_PER_HARTREE * ANGSTROM_PER_BOHR
+"""e²/(4πε0), eV·Å."""
+WAVENUMBER_PER_THZ = 33.35640951981521
+"""cm⁻¹."""
+CM2_PER_S = 1e-4
+"""A diffusion coefficient of 1 Å²/ps in cm²/s."""
+S_PER_CM = 16.02176634
+"""A conductivity of 1 e/(V·Å·ps) in S/cm."""
 
 
 @dataclass(frozen=True)
