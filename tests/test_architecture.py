@@ -17,6 +17,7 @@ FLOORS = {
     "keys": 0,
     "kinds": 0,
     "compiled": 0,
+    "kernels": 0,
     "config": 0,
     "data": 1,
     "nn": 2,
@@ -28,7 +29,13 @@ FLOORS = {
     "__init__": 6,
     "__main__": 7,
 }
-WITHIN_A_FLOOR = {("config", "errors"), ("keys", "errors"), ("kinds", "errors"), ("config", "kinds")}
+WITHIN_A_FLOOR = {
+    ("config", "errors"),
+    ("keys", "errors"),
+    ("kinds", "errors"),
+    ("config", "kinds"),
+    ("kernels", "errors"),
+}
 ONLY_IN = {
     "lightning": ("training/",),
     "hydra": ("config.py",),

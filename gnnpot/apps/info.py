@@ -15,6 +15,7 @@ from gnnpot.data.bundled import bundled_path
 from gnnpot.data.labels import Labels, labels_of
 from gnnpot.data.neighbors import neighbor_list
 from gnnpot.errors import CheckpointError
+from gnnpot.kernels import description
 from gnnpot.keys import GPA_PER_EV_PER_CUBIC_ANGSTROM
 from gnnpot.models.prediction import default_properties
 from gnnpot.models.store import load, pretrained_names, read_card, resolve
@@ -75,6 +76,7 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
         "parameters": f"{potential.n_parameters:,}",
         "cutoff": f"{potential.cutoff:g} Å",
         **{key: value for key, value in arguments.items() if key != "cutoff"},
+        "computes with": description(),
         "units": card.get("units"),
         **{
             key: card.get(key) for key in ("dtype", "level_of_theory", "trained_on", "gnnpot_version", "format_version")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum, sum_per_structure
 from gnnpot.errors import ConfigError
+from gnnpot.kernels import kernels_serve
 from gnnpot.nn.convolution import only_geometry
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _from_edge_gradients(
     """F_i = Σ_{edges i→j} ∂E/∂r_ij - Σ_{edges j→i} ∂E/∂r_ji, and ∂E/∂ε = Σ_edges r ⊗ ∂E/∂r, symmetrized."""
     energies, gradients = potential.energy_and_edge_gradients(graph, differentiable)
     found = {"energy": sum_per_structure(energies, graph), "energies": energies}
-    if gradients.device.type == "cpu" and not differentiable:
+    if kernels_serve(gradients.device) and not differentiable:
         return {**found, **_sums_of_arrays(gradients.detach(), graph, with_stress)}
     forces = scatter_sum(gradients, graph.centers, graph.n_atoms)
     found["forces"] = forces - scatter_sum(gradients, graph.neighbors, graph.n_atoms)

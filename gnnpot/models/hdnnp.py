@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, gather
 from gnnpot.errors import ConfigError
+from gnnpot.kernels import kernels_serve
 from gnnpot.models.potential import EnergyPotential, Potential
 from gnnpot.nn.descriptor_generation import generate_functions
 from gnnpot.nn.descriptor_operators import (
@@ -153,7 +154,7 @@ class HDNNP(EnergyPotential):
     def _constant_descriptors(self, graph: AtomicGraph) -> Tensor:
         if graph.has("descriptors"):
             return graph.descriptors
-        if graph.positions.device.type == "cpu":
+        if kernels_serve(graph.positions.device):
             return fast_descriptors(self.descriptor_set, graph, self.types(graph))
         return plain_descriptors(self.descriptor_set, graph, self.types(graph))
 
@@ -171,7 +172,7 @@ class HDNNP(EnergyPotential):
         """Everywhere on the CPU, and wherever the derivatives of the descriptors are stored with the graph."""
         if graph.positions.requires_grad or graph.cell.requires_grad:
             return False
-        return graph.positions.device.type == "cpu" or graph.has("descriptor_gradients")
+        return kernels_serve(graph.positions.device) or graph.has("descriptor_gradients")
 
     def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
         """Per-atom energies, and ∂E/∂r_ij = Σ_f (∂E/∂G_if) (∂G_if/∂r_ij).

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
+from gnnpot.kernels import kernels_serve
 from gnnpot.models.potential import EnergyPotential
 from gnnpot.models.schnet_tables import SchNetTables, multiply_out, outputs_and_edge_gradients
 from gnnpot.nn.convolution import Pairs, convolve
@@ -133,7 +134,7 @@ class SchNet(EnergyPotential):
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """On the CPU, where nothing is differentiated further."""
         weight = self.embedding.weight
-        if differentiable or self.n_interactions == 0 or weight.device.type != "cpu":
+        if differentiable or self.n_interactions == 0 or not kernels_serve(weight.device):
             return False
         return all(
             x.device == weight.device and x.dtype == weight.dtype and not x.requires_grad

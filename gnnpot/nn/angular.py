@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import gather, scatter_sum
 from gnnpot.errors import ConfigError
+from gnnpot.kernels import kernels_serve
 from gnnpot.nn.convolution import geometry_is_wanted
 
 HIGHEST_DEGREE = 3
@@ -104,7 +105,7 @@ class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, channels: Tensor, harmonics: Tensor, centers: Tensor, n_atoms: int) -> Tensor:
         ctx.save_for_backward(channels, harmonics, centers)
-        if channels.device.type != "cpu":
+        if not kernels_serve(channels.device):
             return scatter_sum(channels[:, _degrees(harmonics)] * harmonics[:, :, None], centers, n_atoms)
         from gnnpot.nn.angular_kernels import add_moments
 
@@ -127,7 +128,7 @@ class _Projections(torch.autograd.Function):
         ctx.save_for_backward(atom_moments, harmonics, centers)
         n_degrees = math.isqrt(harmonics.shape[1])
         out = atom_moments.new_zeros(len(centers), n_degrees, atom_moments.shape[2])
-        if atom_moments.device.type != "cpu":
+        if not kernels_serve(atom_moments.device):
             products = gather(atom_moments, centers) * harmonics[:, :, None]
             return out.index_add_(1, _degrees(harmonics), products)
         from gnnpot.nn.angular_kernels import write_projections
@@ -150,7 +151,7 @@ class _Contractions(torch.autograd.Function):
     def forward(ctx: Any, channels: Tensor, atom_moments: Tensor, centers: Tensor) -> Tensor:
         ctx.save_for_backward(channels, atom_moments, centers)
         out = channels.new_empty(len(centers), atom_moments.shape[1])
-        if channels.device.type != "cpu":
+        if not kernels_serve(channels.device):
             return (channels[:, _degrees(out)] * gather(atom_moments, centers)).sum(dim=2)
         from gnnpot.nn.angular_kernels import write_contractions
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gnnpot.kernels import kernels_serve
 from gnnpot.nn.splines import N_WEIGHTS
 
 _of_table: ContextVar[bool] = ContextVar("of_table", default=True)
@@ -73,7 +74,7 @@ def convolve(values: Tensor, table: Tensor, weights: Tensor, pairs: Pairs) -> Te
     tensor([[24.],
             [12.]])
     """
-    if values.device.type == "cpu":
+    if kernels_serve(values.device):
         return _Messages.apply(values, table, weights, *pairs)
     return convolve_plainly(values, table, weights, pairs)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather
 from gnnpot.errors import ConfigError
+from gnnpot.kernels import kernels_serve
 from gnnpot.nn.descriptors import DescriptorSet
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def weighted_jacobian(
             f"stored descriptor_gradients have the shape {tuple(jacobian.shape)}, these functions need "
             f"({graph.n_edges}, 3, {descriptor_set.n_slots}): they belong to other functions; delete the cache"
         )
-    if jacobian.device.type == "cpu":
+    if kernels_serve(jacobian.device):
         result: Tensor = _Contract.apply(weights, jacobian, (*_rows(graph, types), descriptor_set.involved))
         return result
     return weighted_jacobian_in_torch(descriptor_set, graph, types, jacobian, weights)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gnnpot.data.graph import gather, scatter_sum
+from gnnpot.kernels import kernels_serve
 
 LARGEST_EXPONENT = {torch.float32: 80.0, torch.float64: 690.0}
 """Products of exponentials stay finite below this; beyond it the plain path is taken."""
@@ -114,7 +115,7 @@ def gate(inputs: Tensor) -> Tensor:
 
 
 def _kernels_apply(row_inputs: Tensor, column_inputs: Tensor) -> bool:
-    if row_inputs.device.type != "cpu" or row_inputs.dtype not in LARGEST_EXPONENT:
+    if not kernels_serve(row_inputs.device) or row_inputs.dtype not in LARGEST_EXPONENT:
         return False
     if row_inputs.numel() == 0 or column_inputs.numel() == 0:
         return False
