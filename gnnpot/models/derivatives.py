@@ -11,6 +11,7 @@ from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum, su
 from gnnpot.errors import ConfigError
 from gnnpot.kernels import kernels_serve
 from gnnpot.nn.convolution import only_geometry
+from gnnpot.nn.parts import in_parts
 
 if TYPE_CHECKING:
     from gnnpot.models.potential import Potential
@@ -75,7 +76,8 @@ def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dic
             _add_from_slopes(found, potential, graph, request)
         needed -= {"polarization"}
     if needed:
-        with torch.set_grad_enabled(request.differentiable or _differentiates(needed, request)):
+        with_gradients = request.differentiable or _differentiates(needed, request)
+        with torch.set_grad_enabled(with_gradients), in_parts(not request.differentiable):
             _add_rest(found, potential, graph, request, needed)
     return found if request.differentiable else {name: value.detach() for name, value in found.items()}
 

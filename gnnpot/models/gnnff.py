@@ -74,10 +74,10 @@ class GNNFF(GNNFFBackbone):
         vectors = edge_vectors(graph)
         distances = vectors.norm(dim=1)
         outputs = self.layers(self.types(graph), graph, vectors, distances)
-        strengths = self.readout(outputs.edges)[:, 0]
+        strengths = self.read_edges(outputs)
         if self.symmetrize:
             strengths = 0.5 * (strengths + gather(strengths, outputs.around.pairs.reverse))
-        weights = strengths * outputs.around.envelope / distances
+        weights = strengths / distances
         forces = sum_over_neighbors(-weights[:, None] * vectors, graph)
         if self.remove_net_force:
             forces = forces - self._mean_force(forces, graph)

@@ -6,8 +6,10 @@ from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors
 from gnnpot.models.potential import Potential
-from gnnpot.nn.gnnff_layers import GNNFFLayers, pair_fields
+from gnnpot.nn.gnnff_geometry import Centers, pair_fields
+from gnnpot.nn.gnnff_layers import GNNFFLayers, LayerOutputs
 from gnnpot.nn.layers import mlp
+from gnnpot.nn.parts import by_parts
 
 
 class GNNFFBackbone(Potential):
@@ -54,3 +56,13 @@ class GNNFFBackbone(Potential):
         """h_i^L, ``(n_atoms, n_features)``."""
         vectors = edge_vectors(graph)
         return self.layers(self.types(graph), graph, vectors, vectors.norm(dim=1)).nodes
+
+    def read_edges(self, outputs: LayerOutputs) -> Tensor:
+        """f_c(r_ij) times the readout of every edge, ``(n_edges,)``."""
+
+        def weighted(part: Centers, edges: Tensor, envelope: Tensor) -> Tensor:
+            values: Tensor = self.readout(edges)[:, 0]
+            return values * envelope
+
+        around = outputs.around
+        return by_parts(weighted, around.centers, [(outputs.edges, "edge"), (around.envelope, "edge")], out="edge")

@@ -46,7 +46,7 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         """Both from one pass through the layers."""
         vectors = edge_vectors(graph)
         outputs = self.layers(self.types(graph), graph, vectors, vectors.norm(dim=1))
-        energies = self.readout(outputs.edges)[:, 0] * outputs.around.envelope
+        energies = self.read_edges(outputs)
         halves = 0.25 * (energies + gather(energies, outputs.around.pairs.reverse))
         return outputs.nodes, sum_over_neighbors(halves, graph)
 

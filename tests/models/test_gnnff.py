@@ -163,8 +163,9 @@ def test_triplets_are_the_chains_of_edges():
     graph = small_cell()
     vectors = edge_vectors(graph)
     around = layers(envelope=None).surroundings(graph, vectors, vectors.norm(dim=1))
-    first, second = around.triplets.pairs()
-    kept = [(ij, jk) for ij, jk in edge_chains(graph) if around.triplets.keep[jk]]
+    triplets = around.centers[0].triplets
+    first, second = triplets.pairs()
+    kept = [(ij, jk) for ij, jk in edge_chains(graph) if triplets.keep[jk]]
     assert sorted(zip(first.tolist(), second.tolist(), strict=True)) == kept
     assert torch.equal(around.pairs.reverse, reverse_edges(graph))
     assert len(first) > 0
