@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gnnpot.apps.relax import relax
     from gnnpot.data.graph import AtomicGraph
     from gnnpot.data.readers import read
+    from gnnpot.data.unwrapping import unwrap
     from gnnpot.models.n2p2_export import export_n2p2
     from gnnpot.models.potential import Potential, derive
     from gnnpot.models.prediction import predict
@@ -42,6 +43,7 @@ PUBLIC = {
     "read": "gnnpot.data.readers",
     "relax": "gnnpot.apps.relax",
     "save": "gnnpot.models.store",
+    "unwrap": "gnnpot.data.unwrapping",
 }
 """Where each public name lives."""
 
@@ -63,6 +65,7 @@ __all__ = [
     "read",
     "relax",
     "save",
+    "unwrap",
 ]
 
 

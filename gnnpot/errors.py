@@ -12,7 +12,8 @@ The tree::
     └── SimulationError              an MD or a relaxation that left the physical range
 
     GnnpotWarning
-    └── DataWarning                  data that look wrong and may be right
+    ├── DataWarning                  data that look wrong and may be right
+    └── PhysicsWarning               a simulation outside of the range where its model is known to hold
 
 A message says what was wrong, the value, where it stands, and what to type instead.
 """
@@ -59,6 +60,10 @@ class GnnpotWarning(UserWarning):
 
 class DataWarning(GnnpotWarning):
     """Data that look wrong and may be right: the user should look."""
+
+
+class PhysicsWarning(GnnpotWarning):
+    """A simulation outside of the range where what it rests on is known to hold."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase import Atoms
+from ase import Atoms, units
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from torch import Tensor
 
+from gnnpot.apps.electric_field import ElectricField, FieldLike, electric_field
+from gnnpot.apps.in_field import InField, unwrapped_polarization
 from gnnpot.apps.skin import NeighborSkin, same_bits
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.labels import voigt_vector
-from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
-from gnnpot.models.potential import Potential, derive
+from gnnpot.errors import ConfigError, did_you_mean
+from gnnpot.keys import RESPONSE
+from gnnpot.models.potential import Potential, available_properties, derive
 from gnnpot.models.store import load
 from gnnpot.nn.layers import ElementTable
 
@@ -51,7 +54,14 @@ class Calculator(AseCalculator):
     Results, in ASE's units and order: ``energy`` and ``free_energy`` (eV, the same number), ``energies``
     ``(n_atoms,)`` eV, ``forces`` ``(n_atoms, 3)`` eV/Å, and for fully periodic structures ``stress`` ``(6,)`` eV/Å³
     (xx, yy, zz, yz, xz, xy; tension positive). Forces and stress come from one backward pass; where only the energy
-    is asked for there is none. A total charge is read from ``atoms.info["charge"]``.
+    is asked for there is none. A total charge is read from ``atoms.info["charge"]``. With a response head also
+    ``born_effective_charges`` ``(n_atoms, 3, 3)`` e, field first, and ``polarization`` ``(3,)``, the total dipole of
+    the positions as they are, e·Å.
+
+    In a field E the forces are F_ib + Σ_a E_a Z[i, a, b]. With a polarization head ``energy`` is the electric enthalpy
+    U - E·P, with a tensor head U less the work of the field along the path of evaluations (`energy_is` says which);
+    ``internal_energy`` is U, ``field_work`` that work, ``field`` E. Positions have to stay unwrapped. A field in time
+    is that of `time`, in fs; `follow` keeps it with a simulation of ASE.
 
     Args:
         model: a potential, the path of a model folder or run directory, or the name of a pretrained model.
@@ -59,12 +69,19 @@ class Calculator(AseCalculator):
         dtype: ``float32``, or ``float64`` for tight relaxations, phonons and finite differences.
         skin: Å, how far beyond the cutoff neighbors are kept so that they need not be searched at each step; it
             changes the speed and not the results. 0 searches always.
-        field: electric field, V/Å; needs a model with a response head.
+        field: electric field, V/Å, of a model with a response head: three numbers, an alternating field
+            ``{"amplitude": [0, 0, 0.1], "frequency": 1.0, "phase": 0.0}`` (A sin(2π f t + φ), THz, degrees), or a
+            function of the time in fs.
+        remove_net_force: in a field, of a cell with a charge: true gives every atom its share of mass of -Q E, false
+            lets the cell accelerate; it has to be chosen.
 
     Raises:
-        PropertyNotAvailableError: a field was given.
+        PropertyNotAvailableError: a field, and no response head.
+        ConfigError: a field that is none; a charged cell in a field without ``remove_net_force``.
+        DataError: in a field, an atom was put back into the cell since the last evaluation.
         UnknownElementError: an element that the model has not learned (when it computes).
-        ase PropertyNotImplementedError: stress without three periodic directions, energy of a direct-force model.
+        ase PropertyNotImplementedError: stress without three periodic directions or in a field, energy of a
+            direct-force model, a response without a head.
 
     >>> from ase.build import bulk
     >>> from gnnpot.models.schnet import SchNet
@@ -82,23 +99,69 @@ class Calculator(AseCalculator):
         device: str = "cpu",
         dtype: str = "float32",
         skin: float = 0.5,
-        field: Sequence[float] | None = None,
+        field: FieldLike | ElectricField | None = None,
+        remove_net_force: bool | None = None,
     ) -> None:
         super().__init__()
-        if field is not None:
-            raise PropertyNotAvailableError(
-                f"field={field}: the response to an electric field needs a model with a response head (polarization or "
-                "Born charges), and this one has none; leave field=null"
-            )
         self.potential = prepared(model, device, dtype)
         self.neighbors = NeighborSkin(
             self.potential.cutoff, skin, dtype_of(dtype), device, self.potential.ignores_far_edges
         )
-        has_energy = "energies" in self.potential.outputs
-        self.implemented_properties = (
-            ["energy", "free_energy", "energies", "forces", "stress"] if has_energy else ["forces"]
-        )
+        self._given = available_properties(self.potential.outputs)
         self._elements = ElementTable(self.potential.elements)
+        self._remove_net_force = remove_net_force
+        self._dynamics: Any = None
+        self.field = field
+
+    @property
+    def field(self) -> ElectricField | None:
+        """The electric field; a new one starts a new path and makes earlier results void."""
+        return None if self._in_field is None else self._in_field.field
+
+    @field.setter
+    def field(self, field: FieldLike | ElectricField | None) -> None:
+        if field is None:
+            self._in_field = None
+        else:
+            self._in_field = InField(self.potential, electric_field(field), self._remove_net_force)
+        not_in_field = ("stress", "energies") if self._in_field is not None else ()
+        self.implemented_properties = [name for name in self._given if name not in not_in_field]
+        if "energy" in self._given:
+            self.implemented_properties.append("free_energy")
+        super().reset()
+
+    @property
+    def time(self) -> float:
+        """Time in fs at which a field is taken; another one makes earlier results void."""
+        return 0.0 if self._in_field is None else self._in_field.time
+
+    @time.setter
+    def time(self, time: float) -> None:
+        if self._in_field is None:
+            raise ConfigError(f"time={time} fs is that of a field, and there is none: Calculator(..., field=...)")
+        if not self._in_field.field.is_constant and time != self._in_field.time:
+            self.reset()
+        self._in_field.time = float(time)
+
+    @property
+    def energy_is(self) -> str:
+        """What stands under ``energy``."""
+        return "potential energy U" if self._in_field is None else self._in_field.energy_is
+
+    @property
+    def net_force(self) -> np.ndarray:
+        """Q E of the last evaluation, eV/Å, ``(3,)``: zero without a field or a charge; before it is removed."""
+        return np.zeros(3) if self._in_field is None else self._in_field.net_force
+
+    def follow(self, dynamics: Any) -> None:
+        """Take the field at the time of a simulation of ASE: new positions belong to its next step."""
+        self._dynamics = dynamics
+
+    def start_path(self) -> None:
+        """Forget the path in a field: the next structure is not one that the last has moved to, and no work is done."""
+        self.reset()
+        if self._in_field is not None:
+            self._in_field.start_path()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What differs from the atoms of the last calculation, the total charge included, which ASE does not look at.
@@ -137,10 +200,22 @@ class Calculator(AseCalculator):
         graph = self.neighbors.graph(self.atoms)
         if "numbers" in system_changes:
             self._elements.refuse(graph.atomic_numbers)
-        self.results.update(self._results(graph, set(properties)))
+        if self._in_field is not None:
+            self._advance(self._in_field)
+            with_forces = "forces" in properties and "forces" in self._given
+            with_born = "born_effective_charges" in properties
+            self.results.update(self._in_field.evaluate(graph, self.atoms, with_forces, with_born))
+        else:
+            self.results.update(self._results(graph, set(properties)))
+
+    def _advance(self, in_field: InField) -> None:
+        """Set the time of the field to that of the simulation: the next step's, where the atoms have moved."""
+        if self._dynamics is not None and in_field.moved(self.atoms):
+            in_field.time = (self._dynamics.nsteps + 1) * self._dynamics.dt / units.fs
 
     def _results(self, graph: AtomicGraph, asked: set[str]) -> dict[str, Any]:
         wanted = ["energy", "energies"] if "energy" in self.implemented_properties else []
+        wanted += [name for name in RESPONSE if name in asked]
         if asked & {"forces", "stress"}:
             wanted.append("forces")
             if "stress" in self.implemented_properties and self.atoms.pbc.all():
@@ -149,12 +224,33 @@ class Calculator(AseCalculator):
         results: dict[str, Any] = {name: _array(found[name]) for name in ("energies", "forces") if name in found}
         if "energy" in found:
             results["energy"] = results["free_energy"] = float(found["energy"][0])
+        if "born_effective_charges" in found:
+            results["born_effective_charges"] = _array(found["born_effective_charges"])
+        if "polarization" in found:
+            results["polarization"] = unwrapped_polarization(
+                self.potential, graph, _array(found["polarization"][0]), self.atoms
+            )
         if "stress" in found:
             results["stress"] = voigt_vector(_array(found["stress"][0]))
         return results
 
     def _refuse(self, name: str, atoms: Atoms | None) -> None:
         """Raise ASE's error for a property that cannot be had, with the reason."""
+        if self._in_field is not None and name in ("stress", "energies"):
+            raise PropertyNotImplementedError(
+                f"{name} in an electric field is not defined here: "
+                + (
+                    "it depends on how the field follows the strain"
+                    if name == "stress"
+                    else "U - E·P has no atomic parts"
+                )
+                + f". Take {name} from a calculator without a field"
+            )
+        if name in RESPONSE and name not in self._given:
+            raise PropertyNotImplementedError(
+                f"{self.potential.title} gives no {name}: it comes from a response head, gnnpot fit "
+                f"head=polarization{'' if name == 'polarization' else ' or head=born_tensor'} checkpoint=PATH"
+            )
         if name not in self.implemented_properties and name in ("energy", "free_energy", "energies", "stress"):
             raise PropertyNotImplementedError(
                 f"{type(self.potential).__name__} predicts forces directly and has no energy to take {name} from; "

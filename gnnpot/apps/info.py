@@ -22,7 +22,7 @@ from gnnpot.models.store import load, pretrained_names, read_card, resolve
 from gnnpot.report.facts import facts_table
 from gnnpot.report.metrics import label_counts
 from gnnpot.report.page import Column, Table
-from gnnpot.report.tables import coverage_table, metrics_table
+from gnnpot.report.tables import born_norms_line, coverage_table, metrics_table
 from gnnpot.report.terminal import rich_table, say
 
 SEARCH_RADII = (2.0, 4.0, 8.0, 16.0)
@@ -91,6 +91,9 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
         console.print(rich_table(Table(columns, rows)))
     if card.get("metrics"):
         console.print(rich_table(metrics_table(card["metrics"])))
+        norms = born_norms_line(card["metrics"])
+        if norms is not None:
+            say(console, norms)
     return {**card, "path": str(folder), "n_parameters": potential.n_parameters}
 
 

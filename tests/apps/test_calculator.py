@@ -118,7 +118,7 @@ def test_direct_forces_have_no_energy(swirling_forces, argon):
             ask()
 
 
-def test_field_is_refused_for_now(argon_potential):
+def test_field_without_a_head_is_refused(argon_potential):
     with pytest.raises(PropertyNotAvailableError, match="response head"):
         Calculator(argon_potential, field=(0.0, 0.0, 0.1))
 

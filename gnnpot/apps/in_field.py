@@ -1,0 +1,228 @@
+"""What an electric field does to atoms that move: forces, electric enthalpy, work, and what is not allowed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from gnnpot.apps.electric_field import ElectricField, FloatArray
+from gnnpot.apps.skin import same_bits
+from gnnpot.data.graph import AtomicGraph
+from gnnpot.data.labels import frame_name
+from gnnpot.errors import ConfigError, DataError, PropertyNotAvailableError
+from gnnpot.models.heads import total_charges
+from gnnpot.models.potential import Potential, available_properties, derive
+
+JUMP = 1.0
+"""Å; an atom that comes as near to its own image within one step was put back into the cell."""
+
+
+@dataclass(frozen=True)
+class _Point:
+    """The last evaluation on a path."""
+
+    atoms: Atoms
+    field: FloatArray
+    dipole: FloatArray | None
+    pushes: FloatArray | None
+
+
+class InField:
+    """Atoms in a field E: F_ib = -∂U/∂r_ib + Σ_a E_a Z[i, a, b], Z field first.
+
+    With a polarization P(r), of unwrapped positions, the forces belong to the electric enthalpy H = U - E·P, and the
+    work of the field is ∫ E·dP. With a head that gives Z alone there is no enthalpy: the work ∫ Σ_i E·Z_i·dr_i is
+    added up along the path of evaluations (trapezoidal rule, over nearest images), and the energy is U less this work.
+
+    A cell of charge Q is pushed as a whole, ΣF = Q E. With ``remove_net_force`` atom i gets m_i/M of it back, and the
+    energy is U - E·(P - Q R_com).
+
+    Args:
+        potential: with a response head.
+        field: E, a function of time.
+        remove_net_force: what to do in a charged cell; None refuses it.
+
+    Raises:
+        PropertyNotAvailableError: no response head.
+    """
+
+    def __init__(self, potential: Potential, field: ElectricField, remove_net_force: bool | None) -> None:
+        available = available_properties(potential.outputs)
+        if "born_effective_charges" not in available:
+            raise PropertyNotAvailableError(
+                f"field={field.described()}: the response to an electric field needs a model with a response head, and "
+                f"{potential.title} has none. Train one on Born charges: gnnpot fit head=polarization checkpoint=PATH; "
+                "or leave field=null"
+            )
+        self.potential = potential
+        self.field = field
+        self.remove_net_force = remove_net_force
+        self.time = 0.0
+        """fs."""
+        self.has_polarization = "polarization" in available
+        self.has_energy = "energy" in available
+        self.has_forces = "forces" in available
+        self.net_force: FloatArray = np.zeros(3)
+        """Q E of the last evaluation, eV/Å, before anything is removed."""
+        self.start_path()
+
+    @property
+    def energy_is(self) -> str:
+        """What stands under ``energy``."""
+        if self.has_polarization:
+            return "electric enthalpy U - E·P"
+        return "U less the work of the field along the path"
+
+    def start_path(self) -> None:
+        """Forget the path: the next evaluation starts a new one, and the work is zero."""
+        self._last: _Point | None = None
+        self._work = 0.0
+
+    def moved(self, atoms: Atoms) -> bool:
+        """Whether there was an evaluation, and of other positions."""
+        return self._last is not None and not same_bits(self._last.atoms.positions, atoms.positions)
+
+    def evaluate(self, graph: AtomicGraph, atoms: Atoms, with_forces: bool, with_born: bool) -> dict[str, Any]:
+        """Results at this point of the path.
+
+        Args:
+            graph: of the atoms, perhaps of images of them.
+            atoms: positions as the caller keeps them, unwrapped.
+            with_forces: also ``forces``.
+            with_born: also ``born_effective_charges``.
+
+        Raises:
+            ConfigError: a charged cell, and nothing was said about its net force.
+            DataError: an atom was put back into the cell, so that P would jump.
+        """
+        charge = float(total_charges(graph)[0])
+        if self.has_polarization:
+            self._refuse_wrapped(atoms)
+        vector = torch.as_tensor(self.field.at(self.time), dtype=graph.positions.dtype)
+        field = vector.double().numpy()
+        self.net_force = charge * field
+        self._refuse_undecided(charge, atoms)
+        names = self._names(with_forces, with_born)
+        found = derive(self.potential, graph, names, field=vector.to(graph.positions.device))
+        arrays = {name: value.cpu().numpy().astype(np.float64) for name, value in found.items()}
+        share = self._share(atoms, charge)
+        if self.has_polarization:
+            return self._with_enthalpy(arrays, graph, atoms, field, charge if share is not None else 0.0, share)
+        return self._with_work(arrays, atoms, field, share, with_born)
+
+    def _names(self, with_forces: bool, with_born: bool) -> list[str]:
+        names = ["energy"] if self.has_energy else []
+        names += ["polarization"] if self.has_polarization else []
+        names += ["born_effective_charges"] if with_born or not self.has_polarization else []
+        return names + (["forces"] if with_forces and self.has_forces else [])
+
+    def _share(self, atoms: Atoms, charge: float) -> FloatArray | None:
+        """m_i/M ``(n_atoms, 1)`` where the net force is removed, else None."""
+        if charge == 0.0 or not self.remove_net_force:
+            return None
+        masses = atoms.get_masses()[:, None]
+        return np.asarray(masses / masses.sum())
+
+    def _with_enthalpy(
+        self,
+        found: dict[str, FloatArray],
+        graph: AtomicGraph,
+        atoms: Atoms,
+        field: FloatArray,
+        removed_charge: float,
+        share: FloatArray | None,
+    ) -> dict[str, Any]:
+        dipole = found["polarization"][0]
+        unwrapped = unwrapped_polarization(self.potential, graph, dipole, atoms)
+        pulling = unwrapped if share is None else unwrapped - removed_charge * (share[:, 0] @ atoms.positions)
+        if self._last is not None and self._last.dipole is not None:
+            self._work += float(0.5 * (self._last.field + field) @ (pulling - self._last.dipole))
+        self._last = _Point(atoms.copy(), field, pulling, None)
+        results: dict[str, Any] = {"polarization": unwrapped, "field": field, "field_work": self._work}
+        if "energy" in found:
+            internal = float(found["energy"][0]) + float(field @ dipole)
+            results |= _energies(internal, internal - float(field @ pulling))
+        if "born_effective_charges" in found:
+            results["born_effective_charges"] = found["born_effective_charges"]
+        if "forces" in found:
+            results["forces"] = found["forces"] - (0.0 if share is None else share * self.net_force)
+        return results
+
+    def _with_work(
+        self, found: dict[str, FloatArray], atoms: Atoms, field: FloatArray, share: FloatArray | None, with_born: bool
+    ) -> dict[str, Any]:
+        pushes = np.einsum("a,nab->nb", field, found["born_effective_charges"])
+        if share is not None:
+            pushes = pushes - share * self.net_force
+        if self._last is not None and self._last.pushes is not None and self._same_structure(atoms):
+            moved = atoms.positions - self._last.atoms.positions
+            moved -= _lattice_vectors(moved, atoms) @ atoms.cell.array
+            self._work += float(0.5 * ((self._last.pushes + pushes) * moved).sum())
+        elif self._last is not None:
+            self.start_path()
+        self._last = _Point(atoms.copy(), field, None, pushes)
+        results: dict[str, Any] = {"field": field, "field_work": self._work}
+        if "energy" in found:
+            internal = float(found["energy"][0])
+            results |= _energies(internal, internal - self._work)
+        if with_born:
+            results["born_effective_charges"] = found["born_effective_charges"]
+        if "forces" in found:
+            results["forces"] = found["forces"] - (0.0 if share is None else share * self.net_force)
+        return results
+
+    def _same_structure(self, atoms: Atoms) -> bool:
+        last = self._last
+        if last is None or len(last.atoms) != len(atoms):
+            return False
+        pairs = [(last.atoms.numbers, atoms.numbers), (last.atoms.cell.array, atoms.cell.array)]
+        return all(same_bits(a, b) for a, b in pairs)
+
+    def _refuse_wrapped(self, atoms: Atoms) -> None:
+        if self._last is None or not self._same_structure(atoms):
+            self.start_path()
+            return
+        moved = atoms.positions - self._last.atoms.positions
+        numbers = _lattice_vectors(moved, atoms)
+        rest = np.linalg.norm(moved - numbers @ atoms.cell.array, axis=1)
+        jumped = numbers.any(axis=1) & (rest < JUMP)
+        if jumped.any():
+            atom = int(np.argmax(jumped))
+            raise DataError(
+                f"{frame_name(atoms)}: {atoms.symbols[atom]} (atom {atom}) was put back into the cell: it moved by "
+                f"{np.round(numbers[atom]).astype(int).tolist()} lattice vectors since the last evaluation. In a field "
+                "the polarization is that of unwrapped positions, and would jump: do not wrap them "
+                "(gnnpot.unwrap(frames) undoes it in a trajectory). If this is another structure, call the "
+                "calculator's start_path() first"
+            )
+
+    def _refuse_undecided(self, charge: float, atoms: Atoms) -> None:
+        if charge != 0.0 and self.remove_net_force is None:
+            raise ConfigError(
+                f"{frame_name(atoms)}: the cell has the charge {charge:g} e, so that the field pushes it as a whole, "
+                f"with Q E = {np.round(self.net_force, 6).tolist()} eV/Å. Choose: remove_net_force=true gives every "
+                "atom its share of mass of the opposite force, false lets the cell accelerate"
+            )
+
+
+def unwrapped_polarization(potential: Potential, graph: AtomicGraph, dipole: FloatArray, atoms: Atoms) -> FloatArray:
+    """P of the positions that the caller keeps, ``(3,)`` e·Å: that of the graph and Σ_i q_i (r_i - r_i of the graph).
+
+    The graph may hold images of the atoms, and rounds their positions where it is in single precision.
+    """
+    head: Any = potential.get_submodule("head")
+    charges = head.ionic_charges(graph).cpu().numpy()
+    return np.asarray(dipole + charges @ (atoms.positions - graph.positions.double().cpu().numpy()))
+
+
+def _energies(internal: float, energy: float) -> dict[str, float]:
+    return {"energy": energy, "free_energy": energy, "internal_energy": internal}
+
+
+def _lattice_vectors(moved: FloatArray, atoms: Atoms) -> FloatArray:
+    """Whole numbers of lattice vectors along the periodic directions nearest to displacements, ``(n_atoms, 3)``."""
+    if not atoms.pbc.any():
+        return np.zeros_like(moved)
+    return np.where(atoms.pbc, np.round(atoms.cell.scaled_positions(moved)), 0.0)
