@@ -109,7 +109,7 @@ class Calculator(AseCalculator):
         )
         self._given = available_properties(self.potential.outputs)
         self._elements = ElementTable(self.potential.elements)
-        self._remove_net_force = remove_net_force
+        self.remove_net_force = remove_net_force
         self._dynamics: Any = None
         self.field = field
 
@@ -123,7 +123,7 @@ class Calculator(AseCalculator):
         if field is None:
             self._in_field = None
         else:
-            self._in_field = InField(self.potential, electric_field(field), self._remove_net_force)
+            self._in_field = InField(self.potential, electric_field(field), self.remove_net_force)
         not_in_field = ("stress", "energies") if self._in_field is not None else ()
         self.implemented_properties = [name for name in self._given if name not in not_in_field]
         if "energy" in self._given:
@@ -215,7 +215,8 @@ class Calculator(AseCalculator):
 
     def _results(self, graph: AtomicGraph, asked: set[str]) -> dict[str, Any]:
         wanted = ["energy", "energies"] if "energy" in self.implemented_properties else []
-        wanted += [name for name in RESPONSE if name in asked]
+        if asked & set(RESPONSE):
+            wanted += [name for name in RESPONSE if name in asked or (name == "polarization" and name in self._given)]
         if asked & {"forces", "stress"}:
             wanted.append("forces")
             if "stress" in self.implemented_properties and self.atoms.pbc.all():

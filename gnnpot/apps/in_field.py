@@ -100,15 +100,17 @@ class InField:
         charge = float(total_charges(graph)[0])
         if self.has_polarization:
             self._refuse_wrapped(atoms)
-        vector = torch.as_tensor(self.field.at(self.time), dtype=graph.positions.dtype)
-        field = vector.double().numpy()
+        field = self.field.at(self.time)
         self.net_force = charge * field
         self._refuse_undecided(charge, atoms)
         names = self._names(with_forces, with_born)
-        found = derive(self.potential, graph, names, field=vector.to(graph.positions.device))
+        rounded = torch.from_numpy(field).to(graph.positions)
+        found = derive(self.potential, graph, names, field=rounded)
         arrays = {name: value.cpu().numpy().astype(np.float64) for name, value in found.items()}
         share = self._share(atoms, charge)
         if self.has_polarization:
+            if "energy" in arrays:
+                arrays["energy"] += float(rounded.double().cpu().numpy() @ arrays["polarization"][0])
             return self._with_enthalpy(arrays, graph, atoms, field, charge if share is not None else 0.0, share)
         return self._with_work(arrays, atoms, field, share, with_born)
 
@@ -142,7 +144,7 @@ class InField:
         self._last = _Point(atoms.copy(), field, pulling, None)
         results: dict[str, Any] = {"polarization": unwrapped, "field": field, "field_work": self._work}
         if "energy" in found:
-            internal = float(found["energy"][0]) + float(field @ dipole)
+            internal = float(found["energy"][0])
             results |= _energies(internal, internal - float(field @ pulling))
         if "born_effective_charges" in found:
             results["born_effective_charges"] = found["born_effective_charges"]

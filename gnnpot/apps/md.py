@@ -1,6 +1,5 @@
 """Molecular dynamics from a checkpoint: `md`."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from gnnpot._version import __version__
 from gnnpot.apps.calculator import Calculator
+from gnnpot.apps.electric_field import ElectricField, FieldLike
 from gnnpot.apps.ensembles import (
     Ensemble,
     conserved_energy,
@@ -20,12 +20,13 @@ from gnnpot.apps.ensembles import (
     temperature_of,
 )
 from gnnpot.apps.evaluate import write_json
+from gnnpot.apps.field_account import FieldAccount, field_facts, refuse_unfit
 from gnnpot.apps.guard import Limits
 from gnnpot.apps.progress import StepProgress
 from gnnpot.apps.structures import FrameWriter, Repeat, load_structure, snapshot, write_structure
-from gnnpot.apps.thermo import Sample, ThermoLog, slope_after_first_tenth
+from gnnpot.apps.thermo import COLUMNS, FIELD_COLUMNS, Sample, ThermoLog, slope_after_first_tenth
 from gnnpot.errors import ConfigError, DataError, SimulationError
-from gnnpot.keys import MEV_PER_EV
+from gnnpot.keys import MEV_PER_EV, RESPONSE
 from gnnpot.models.potential import Potential
 from gnnpot.report.terminal import say
 
@@ -70,9 +71,11 @@ def md(
     thermostat_time: float = 100.0,
     barostat_time: float = 1000.0,
     isotropic: bool = True,
-    field: Sequence[float] | None = None,
+    field: FieldLike | ElectricField | None = None,
+    remove_net_force: bool | None = None,
     trajectory: str | None = "trajectory.extxyz",
     trajectory_interval: int = 10,
+    born_every: int = 10,
     log_interval: int = 10,
     max_temperature: float = 20000.0,
     max_force: float = 200.0,
@@ -84,7 +87,7 @@ def md(
     """Run molecular dynamics, with a progress bar, a trajectory and a thermodynamic log.
 
     Args:
-        checkpoint: path or name of a trained model, or a potential.
+        checkpoint: path or name of a trained model, or a potential; ``device``, ``dtype``, ``skin``: see `Calculator`.
         structure: any file that ASE reads (``file.xyz@3``: frame 3; bare: the last), or atoms.
         ensemble: ``nve``, ``nvt`` or ``npt``.
         temperature: K; of the first velocities in ``nve``.
@@ -96,40 +99,38 @@ def md(
         overwrite: replace an earlier simulation in ``output``.
         repeat: supercell, one number or three.
         velocities: ``new`` (Maxwell-Boltzmann), or ``keep`` those of the file, to go on from ``last.extxyz``.
-        thermostat: ``bussi``, ``langevin`` or ``nose_hoover`` (``nvt``).
-        thermostat_time: fs, relaxation time of the thermostat.
+        thermostat: ``bussi``, ``langevin`` or ``nose_hoover`` (``nvt``), with ``thermostat_time`` in fs.
         barostat_time: fs, relaxation time of the barostat.
         isotropic: ``npt`` keeps the shape of the cell.
-        field: electric field, V/Å; needs a model with a response head.
+        field: electric field, V/Å (`Calculator`); ``thermo.csv`` has polarization, enthalpy, work and heat then, and
+            ``field_report.html`` and ``.json`` what the field did.
+        remove_net_force: of a charged cell in a field (`Calculator`).
         trajectory: file name in ``output``, ``.extxyz`` or ``.traj``; null writes none. Positions are unwrapped.
         trajectory_interval: steps between its frames.
+        born_every: of the frames, every how many carry Born charges and polarization, with a response head.
         log_interval: steps between the lines of ``thermo.csv``.
-        max_temperature: K; the simulation stops beyond it.
-        max_force: eV/Å; the simulation stops when any atom feels more.
-        min_distance: Å; the simulation stops when two atoms come closer.
-        device: where the model runs.
-        dtype: ``float32`` or ``float64``.
-        skin: Å, see `Calculator`.
+        max_temperature, max_force, min_distance: K, eV/Å, Å; the simulation stops beyond them (`Limits`).
 
     Raises:
         ConfigError: a setting that does not fit the structure or another setting.
         DataError: an unreadable structure, one with unknown elements, or with atoms on top of each other.
         SimulationError: it blew up; the offending frame is in ``output/blown_up.extxyz``.
     """
-    calculator = Calculator(checkpoint, device=device, dtype=dtype, skin=skin, field=field)
+    refuse_unfit(ensemble, field)
+    calculator = Calculator(checkpoint, device, dtype, skin, field, remove_net_force)
     atoms = load_structure(structure, repeat)
-    settings = Ensemble(
-        ensemble, temperature, pressure, timestep, thermostat, thermostat_time, barostat_time, isotropic
-    )
+    integration = (timestep, thermostat, thermostat_time, barostat_time)
+    settings = Ensemble(ensemble, temperature, pressure, *integration, isotropic)
     settings.check(atoms)
     limits = Limits(max_temperature, max_force, min_distance)
-    schedule = _Schedule(steps, log_interval, trajectory_interval, trajectory, velocities)
+    schedule = _Schedule(steps, log_interval, trajectory_interval, born_every, trajectory, velocities)
     atoms.calc = calculator
     atoms.get_forces()
     folder = _prepared_folder(Path(output), schedule, overwrite)
     run = _Run(atoms, settings, limits, schedule, folder, np.random.default_rng(seed))
     result = run.finish(run.go())
-    _write_summary(result, settings, limits, schedule, _origin(checkpoint, structure, repeat, seed, dtype))
+    origin = _origin(checkpoint, structure, repeat, seed, dtype) | field_facts(calculator, temperature)
+    _write_summary(result, settings, limits, schedule, origin)
     _print_summary(result, settings, schedule)
     return result
 
@@ -139,14 +140,15 @@ class _Schedule:
     steps: int
     log_interval: int
     trajectory_interval: int
+    born_every: int
     trajectory: str | None
     velocities: str
 
     def __post_init__(self) -> None:
-        for name in ("steps", "log_interval", "trajectory_interval"):
+        for name in ("steps", "log_interval", "trajectory_interval", "born_every"):
             value = getattr(self, name)
             if int(value) != value or value < 1:
-                raise ConfigError(f"{name}={value}: give a whole number of steps, 1 or more")
+                raise ConfigError(f"{name}={value}: give a whole number, 1 or more")
         if self.velocities not in VELOCITIES:
             raise ConfigError(f"velocities={self.velocities!r}: new or keep")
         if self.trajectory is not None and not self.trajectory.endswith((".extxyz", ".xyz", ".traj")):
@@ -174,11 +176,13 @@ class _Run:
             raise DataError("velocities=keep, but the structure has none; take last.extxyz of a simulation, or new")
         self.step_fs = settings.timestep
         self.dynamics = integrator(atoms, settings, self.n_free, rng)
+        atoms.calc.follow(self.dynamics)
+        self.account = FieldAccount(atoms, self.dynamics) if atoms.calc.field is not None else None
         self.console = Console()
 
     def go(self) -> tuple[list[Sample], float]:
         """Run all steps; return the samples and the steps per second."""
-        log = ThermoLog(self.folder / "thermo.csv")
+        log = ThermoLog(self.folder / "thermo.csv", COLUMNS if self.account is None else FIELD_COLUMNS)
         frames = FrameWriter(self.folder / self.schedule.trajectory) if self.schedule.trajectory else None
         try:
             with StepProgress("molecular dynamics", self.schedule.steps, self.console) as progress:
@@ -198,7 +202,7 @@ class _Run:
                 if last or step % self.schedule.log_interval == 0:
                     log.add(self._sample(step))
                 if frames is not None and (last or step % self.schedule.trajectory_interval == 0):
-                    frames.add(snapshot(self.atoms))
+                    frames.add(self._frame(step))
                 if progress.wants_figures(step):
                     progress.update(step, self._figures(step))
         except KeyboardInterrupt:
@@ -209,6 +213,17 @@ class _Run:
             raise self._blown_up(str(error)) from None
         except DataError as error:
             raise self._blown_up(f"after step {step}: {error}") from None
+
+    def _frame(self, step: int) -> Atoms:
+        """Frame of the trajectory: with its time, and now and then with the response to a field."""
+        calculator: Calculator = self.atoms.calc
+        if step // self.schedule.trajectory_interval % self.schedule.born_every == 0:
+            for name in RESPONSE:
+                if name in calculator.implemented_properties:
+                    calculator.get_property(name, self.atoms)
+        frame = snapshot(self.atoms)
+        frame.info["time_ps"] = step * self.step_fs / 1000.0
+        return frame
 
     def _blown_up(self, reason: str) -> SimulationError:
         path = self.folder / "blown_up.extxyz"
@@ -224,9 +239,9 @@ class _Run:
         potential = float(self.atoms.get_potential_energy()) if self.has_energy else NAN
         conserved = conserved_energy(self.dynamics, potential + kinetic) if self.has_energy else None
         pressure = NAN
-        if periodic and self.has_energy:
+        if periodic and self.has_energy and self.account is None:
             pressure = -float(self.atoms.get_stress(include_ideal_gas=True)[:3].mean()) / units.GPa
-        return Sample(
+        sample = Sample(
             step,
             step * self.step_fs / 1000.0,
             temperature_of(self.atoms, self.n_free),
@@ -237,6 +252,7 @@ class _Run:
             pressure,
             float(self.atoms.get_volume()) if periodic else NAN,
         )
+        return sample if self.account is None else self.account.completed(sample)
 
     def _figures(self, step: int) -> str:
         figures = f"{step * self.step_fs / 1000.0:.2f} ps  T {temperature_of(self.atoms, self.n_free):.0f} K"
@@ -257,6 +273,7 @@ class _Run:
         elif not np.isnan(samples[-1].conserved_eV_per_atom):
             drift = slope_after_first_tenth(time, [s.conserved_eV_per_atom for s in samples])
             drift_of = "total energy" if type(self.dynamics).__name__ == "VelocityVerlet" else "conserved quantity"
+            drift_of += "" if self.account is None else " with the work of the field"
         late = [s.temperature_K for s in samples if s.time_ps >= 0.1 * time[-1]]
         searches = self.atoms.calc.neighbors.n_searches
         return MDResult(self.folder, last, samples, drift, drift_of, float(np.mean(late)), rate, searches)
@@ -268,6 +285,8 @@ def _prepared_folder(folder: Path, schedule: _Schedule, overwrite: bool) -> Path
         "last.extxyz",
         "md.json",
         "blown_up.extxyz",
+        "field_report.html",
+        "field_report.json",
         *([schedule.trajectory] if schedule.trajectory else []),
     ]
     there = [folder / name for name in names if (folder / name).exists()]

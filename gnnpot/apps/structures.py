@@ -66,11 +66,19 @@ def calmest_frame(path: Path) -> int:
 def snapshot(atoms: Atoms) -> Atoms:
     """Copy with momenta, and the results that are known already, without constraints: a frame to write.
 
-    Of ``info`` only plain values stay: files have no place for others.
+    Of ``info`` only plain values stay: files have no place for others. Results of a response head are there as data
+    files hold them, ``polarization`` in ``info`` and ``born_effective_charges`` in nine columns; and the ``field``.
     """
     results = dict(atoms.calc.results) if atoms.calc is not None else {}
     frame = atoms.copy()
     frame.info = {key: value for key, value in atoms.info.items() if isinstance(value, PLAIN)}
+    for name in ("polarization", "field"):
+        frame.info.pop(name, None)
+        if name in results:
+            frame.info[name] = np.asarray(results[name])
+    frame.arrays.pop("born_effective_charges", None)
+    if "born_effective_charges" in results:
+        frame.set_array("born_effective_charges", results["born_effective_charges"].reshape(len(frame), 9))
     frame.set_constraint()
     known = {k: v for k, v in results.items() if k in ("energy", "free_energy", "forces", "stress")}
     frame.calc = SinglePointCalculator(frame, **known) if known else None

@@ -26,18 +26,41 @@ class Sample:
     volume_A3: float  # noqa: N815
 
 
+@dataclass(frozen=True)
+class FieldSample(Sample):
+    """State of a simulation in an electric field.
+
+    ``potential_eV`` is U without the field; ``conserved_eV_per_atom`` takes the work of the field into account.
+    """
+
+    field_x_V_per_A: float  # noqa: N815
+    field_y_V_per_A: float  # noqa: N815
+    field_z_V_per_A: float  # noqa: N815
+    polarization_x_e_A: float  # noqa: N815
+    polarization_y_e_A: float  # noqa: N815
+    polarization_z_e_A: float  # noqa: N815
+    enthalpy_eV: float  # noqa: N815
+    """U - E·P."""
+    work_eV: float  # noqa: N815
+    """Of the field, ∫ E·dP since the start."""
+    heat_eV: float  # noqa: N815
+    """Taken by the thermostat since the start."""
+
+
 COLUMNS = tuple(field.name for field in fields(Sample))
 """Header of ``thermo.csv``: every name carries its unit."""
+FIELD_COLUMNS = tuple(field.name for field in fields(FieldSample))
+"""The same in a field."""
 
 
 class ThermoLog:
     """Writes samples to a CSV file, line by line, so that a run can be watched; keeps them all."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] = COLUMNS) -> None:
         self.samples: list[Sample] = []
         self._file: TextIOWrapper = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file)
-        self._writer.writerow(COLUMNS)
+        self._writer.writerow(columns)
 
     def add(self, sample: Sample) -> None:
         """Append one line; a quantity that does not exist is an empty field."""
