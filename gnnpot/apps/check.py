@@ -21,7 +21,7 @@ from gnnpot.apps.structures import Repeat, load_structure
 from gnnpot.data.bundled import bundled_names
 from gnnpot.errors import GnnpotError
 from gnnpot.models.potential import Potential
-from gnnpot.models.prediction import refuse_unknown_elements
+from gnnpot.models.prediction import refuse_unfit
 from gnnpot.report.terminal import say
 
 PASSED, FAILED, SKIPPED, REPORTED = "passed", "failed", "skipped", "reported"
@@ -127,7 +127,7 @@ def check(
     potential = prepared(checkpoint, device, "float64")
     rng = np.random.default_rng(seed)
     atoms = load_structure(example_structure(potential, rng) if structure is None else structure, repeat)
-    refuse_unknown_elements(potential, [atoms])
+    refuse_unfit(potential, [atoms])
     console = Console()
     with console.status("checking") as status:
         findings = []

@@ -57,7 +57,7 @@ def evaluate(
 
     Args:
         checkpoint: path or name of a trained model, or a potential.
-        data: ``{path, format, units, keys}``, or the path or paths alone.
+        data: ``{path, format, units, keys, charge}``, or the path or paths alone.
         properties: labels to compare; by default all that both the model and the files have.
         output: JSON file for the errors, of the form of ``metrics.json``.
         batch_size: structures evaluated together.

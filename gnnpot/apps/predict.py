@@ -47,7 +47,7 @@ def predict_file(
 
     Args:
         checkpoint: path or name of a trained model, or a potential.
-        data: ``{path, format, units, keys}``, or the path or paths alone.
+        data: ``{path, format, units, keys, charge}``, or the path or paths alone.
         output: ``.xyz`` or ``.extxyz``, compressed if ``.gz`` follows.
         properties: what to predict; by default all that the model gives.
         batch_size: structures evaluated together.

@@ -187,13 +187,22 @@ def _strained(graph: AtomicGraph, strain: Tensor) -> AtomicGraph:
 def _from_edge_gradients(
     potential: "Potential", graph: AtomicGraph, with_stress: bool, differentiable: bool
 ) -> dict[str, Tensor]:
-    """F_i = Σ_{edges i→j} ∂E/∂r_ij - Σ_{edges j→i} ∂E/∂r_ji, and ∂E/∂ε = Σ_edges r ⊗ ∂E/∂r, symmetrized."""
-    energies, gradients = potential.energy_and_edge_gradients(graph, differentiable)
+    """F_i = Σ_{edges i→j} ∂E/∂r_ij - Σ_{edges j→i} ∂E/∂r_ji, and ∂E/∂ε = Σ_edges r ⊗ ∂E/∂r + |V| ∂E/∂V, symmetrized."""
+    energies, gradients, by_volume = potential.energy_and_edge_gradients(graph, differentiable)
     found = {"energy": sum_per_structure(energies, graph), "energies": energies}
     if kernels_serve(gradients.device) and not differentiable:
-        return {**found, **_sums_of_arrays(gradients.detach(), graph, with_stress)}
+        found.update(_sums_of_arrays(gradients.detach(), graph, with_stress))
+    else:
+        found.update(_sums_of_tensors(gradients, graph, with_stress))
+    if with_stress and by_volume is not None:
+        found["stress"] = found["stress"] + torch.diag_embed(by_volume.to(gradients.dtype)[:, None].expand(-1, 3))
+    return found
+
+
+def _sums_of_tensors(gradients: Tensor, graph: AtomicGraph, with_stress: bool) -> dict[str, Tensor]:
+    """Forces and stress that can be differentiated further."""
     forces = scatter_sum(gradients, graph.centers, graph.n_atoms)
-    found["forces"] = forces - scatter_sum(gradients, graph.neighbors, graph.n_atoms)
+    found = {"forces": forces - scatter_sum(gradients, graph.neighbors, graph.n_atoms)}
     if with_stress:
         vectors = edge_vectors(graph)
         outer = torch.cat([vectors[:, a : a + 1] * gradients for a in range(3)], dim=1)

@@ -31,6 +31,8 @@ class GNNFF(GNNFFBackbone):
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
         symmetrize: n_ij and n_ji replaced by their mean, so that pairs of forces are opposite and Σ_i F_i = 0.
         remove_net_force: subtract the mean force of each structure.
+        charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
+            vector of the element besides.
 
     >>> from ase.build import bulk
     >>> from gnnpot.data.graph import graph_from_atoms
@@ -54,8 +56,11 @@ class GNNFF(GNNFFBackbone):
         l_max: int | None = None,
         symmetrize: bool = False,
         remove_net_force: bool = False,
+        charge: bool = False,
     ) -> None:
-        super().__init__(elements, cutoff, n_features, n_edge_features, n_interactions, triplet_cutoff, envelope, l_max)
+        super().__init__(
+            elements, cutoff, n_features, n_edge_features, n_interactions, triplet_cutoff, envelope, l_max, charge
+        )
         self.symmetrize = symmetrize
         self.remove_net_force = remove_net_force
         self.element_table = ElementTable(self.elements)
@@ -73,7 +78,7 @@ class GNNFF(GNNFFBackbone):
         """Both from one pass through the layers."""
         vectors = edge_vectors(graph)
         distances = vectors.norm(dim=1)
-        outputs = self.layers(self.types(graph), graph, vectors, distances)
+        outputs = self.updated(graph, vectors, distances)
         strengths = self.read_edges(outputs)
         if self.symmetrize:
             strengths = 0.5 * (strengths + gather(strengths, outputs.around.pairs.reverse))
@@ -85,7 +90,7 @@ class GNNFF(GNNFFBackbone):
 
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Set the scales of forces and sums from training graphs."""
-        self.force_scale.learn_from(self.layers.counting(graphs))
+        self.force_scale.learn_from(self.watching_charges(self.layers.counting(graphs)))
 
     def _mean_force(self, forces: Tensor, graph: AtomicGraph) -> Tensor:
         counts = sum_per_structure(torch.ones_like(forces[:, :1]), graph)

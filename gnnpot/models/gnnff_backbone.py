@@ -10,6 +10,7 @@ from gnnpot.nn.gnnff_geometry import Centers, pair_fields
 from gnnpot.nn.gnnff_layers import GNNFFLayers, LayerOutputs
 from gnnpot.nn.layers import mlp
 from gnnpot.nn.parts import by_parts
+from gnnpot.nn.system_charge import ChargeEmbedding
 
 
 class GNNFFBackbone(Potential):
@@ -24,6 +25,8 @@ class GNNFFBackbone(Potential):
         triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
         envelope: ``polynomial``, ``cosine`` or null for none.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
+        charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
+            vector of the element besides.
     """
 
     def __init__(
@@ -36,8 +39,9 @@ class GNNFFBackbone(Potential):
         triplet_cutoff: float = 4.0,
         envelope: str | None = "polynomial",
         l_max: int | None = 2,
+        charge: bool = False,
     ) -> None:
-        super().__init__(elements, cutoff)
+        super().__init__(elements, cutoff, charge)
         self.n_features = n_features
         self.n_edge_features = n_edge_features
         self.n_interactions = n_interactions
@@ -46,6 +50,7 @@ class GNNFFBackbone(Potential):
         self.l_max = l_max
         sizes = (len(self.elements), n_features, n_edge_features, n_interactions)
         self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope, l_max)
+        self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
@@ -55,7 +60,16 @@ class GNNFFBackbone(Potential):
     def features(self, graph: AtomicGraph) -> Tensor:
         """h_i^L, ``(n_atoms, n_features)``."""
         vectors = edge_vectors(graph)
-        return self.layers(self.types(graph), graph, vectors, vectors.norm(dim=1)).nodes
+        return self.updated(graph, vectors, vectors.norm(dim=1)).nodes
+
+    def updated(self, graph: AtomicGraph, vectors: Tensor, distances: Tensor) -> LayerOutputs:
+        """Nodes and edges after the last update, from r_ij ``(n_edges, 3)`` and |r_ij|."""
+        types, charges = self.types(graph), self.atomic_charges(graph)
+        nodes = self.layers.embedding(types)
+        if self.charge_embedding is not None and charges is not None:
+            nodes = nodes + self.charge_embedding(charges, types)
+        outputs: LayerOutputs = self.layers(nodes, graph, vectors, distances)
+        return outputs
 
     def read_edges(self, outputs: LayerOutputs) -> Tensor:
         """f_c(r_ij) times the readout of every edge, ``(n_edges,)``."""

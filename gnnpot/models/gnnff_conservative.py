@@ -27,6 +27,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
             and forces jump when a neighbor crosses the cutoff.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published, through
             sums over triplets.
+        charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
+            vector of the element besides.
 
     >>> import torch
     >>> from ase.build import bulk
@@ -45,7 +47,7 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     def features_and_atomic_outputs(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
         """Both from one pass through the layers."""
         vectors = edge_vectors(graph)
-        outputs = self.layers(self.types(graph), graph, vectors, vectors.norm(dim=1))
+        outputs = self.updated(graph, vectors, vectors.norm(dim=1))
         energies = self.read_edges(outputs)
         halves = 0.25 * (energies + gather(energies, outputs.around.pairs.reverse))
         return outputs.nodes, sum_over_neighbors(halves, graph)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, gather
 from gnnpot.errors import ConfigError
 from gnnpot.kernels import kernels_serve
-from gnnpot.models.potential import EnergyPotential, Potential
+from gnnpot.models.potential import EnergyPotential, OutputSlopes, Potential
 from gnnpot.nn.descriptor_generation import generate_functions
 from gnnpot.nn.descriptor_operators import (
     descriptors_and_jacobian,
@@ -22,6 +22,7 @@ from gnnpot.nn.descriptor_scaling import DescriptorScale
 from gnnpot.nn.descriptors import DescriptorSet, plain_descriptors
 from gnnpot.nn.layers import mlp
 from gnnpot.nn.symmetry_functions import parse_function
+from gnnpot.nn.system_charge import at_atoms
 
 
 class HDNNP(EnergyPotential):
@@ -29,7 +30,8 @@ class HDNNP(EnergyPotential):
 
     E_i = E0(Z_i) + s · [MLP_{Z_i}((G_i - m) / d) - MLP_{Z_i}(-m / d)], G_i the symmetry functions
     (`gnnpot.nn.symmetry_functions`), m and d their mean and standard deviation over the training set, d floored for
-    those that hardly vary. An isolated atom (G_i = 0) has its reference energy E0.
+    those that hardly vary. An isolated atom (G_i = 0) has its reference energy E0. With ``charge`` each network has one
+    more input, Q_sys (`gnnpot.nn.system_charge`), 0 for the isolated atom.
 
     On the CPU descriptors come from compiled loops, and forces from dE/dG times ∂G/∂r_ij: with stored derivatives
     (`precompute`) a training step is made of small matrix products.
@@ -47,6 +49,7 @@ class HDNNP(EnergyPotential):
         descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements), ``weighted``
             (wG2 and wG5 over all elements, with atomic numbers as weights) or ``chebyshev`` (T2 and T3 over all
             elements, without and with weights); the number of the last two does not grow with that of the elements.
+        charge: the total charge of the cell is an input: one model for all charge states.
 
     Raises:
         ConfigError: functions that do not fit to the elements or reach beyond the cutoff.
@@ -69,8 +72,9 @@ class HDNNP(EnergyPotential):
         activation: str = "tanh",
         envelope: str = "polynomial",
         descriptors: str = "pairwise",
+        charge: bool = False,
     ) -> None:
-        super().__init__(elements, cutoff)
+        super().__init__(elements, cutoff, charge)
         self.n_radial = n_radial
         self.n_angular = n_angular
         self.hidden = tuple(hidden)
@@ -85,7 +89,7 @@ class HDNNP(EnergyPotential):
         self.descriptor_set = DescriptorSet(self.elements, [parse_function(line) for line in self.functions])
         self._check_cutoffs()
         self.descriptor_scale = DescriptorScale(self.descriptor_set)
-        sizes = [self.descriptor_set.n_functions, *self.hidden, 1]
+        sizes = [self.descriptor_set.n_functions + int(charge), *self.hidden, 1]
         self.networks = nn.ModuleDict(
             {chemical_symbols[z]: mlp(sizes, activation, last_bias=False) for z in self.elements}
         )
@@ -121,7 +125,7 @@ class HDNNP(EnergyPotential):
                 statistics.add(self._constant_descriptors(graph), types, graph)
                 yield graph
 
-        self.energy_scale.learn_from(watched())
+        super().learn_from(watched())
         self.descriptor_scale.set_from(statistics)
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
@@ -134,17 +138,17 @@ class HDNNP(EnergyPotential):
         return {"descriptors": descriptors, "descriptor_gradients": jacobian.float()}
 
     def features(self, graph: AtomicGraph) -> Tensor:
-        """Scaled symmetry functions, ``(n_atoms, n_functions)``."""
-        return self.descriptor_scale(self._descriptors(graph), self.types(graph))
+        """Scaled symmetry functions, ``(n_atoms, n_functions)``, and behind them Q_sys with ``charge``."""
+        return self._inputs(self._descriptors(graph), self.types(graph), self.atomic_charges(graph))
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """Output of each atom's element network less that of the isolated atom, ``(n_atoms,)``."""
-        return self._outputs(self._descriptors(graph), self.types(graph))
+        return self._outputs(self.features(graph), self.types(graph))
 
     def features_and_atomic_outputs(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
         """Both from the same descriptors."""
-        descriptors, types = self._descriptors(graph), self.types(graph)
-        return self.descriptor_scale(descriptors, types), self._outputs(descriptors, types)
+        features = self.features(graph)
+        return features, self._outputs(features, self.types(graph))
 
     def _descriptors(self, graph: AtomicGraph) -> Tensor:
         if graph.positions.requires_grad or graph.cell.requires_grad:
@@ -158,9 +162,14 @@ class HDNNP(EnergyPotential):
             return fast_descriptors(self.descriptor_set, graph, self.types(graph))
         return plain_descriptors(self.descriptor_set, graph, self.types(graph))
 
-    def _outputs(self, descriptors: Tensor, types: Tensor) -> Tensor:
-        features = self.descriptor_scale(descriptors, types)
+    def _inputs(self, descriptors: Tensor, types: Tensor, charges: Tensor | None) -> Tensor:
+        scaled: Tensor = self.descriptor_scale(descriptors, types)
+        return scaled if charges is None else torch.cat([scaled, charges.to(scaled.dtype)[:, None]], dim=1)
+
+    def _outputs(self, features: Tensor, types: Tensor) -> Tensor:
         isolated = self.descriptor_scale.of_isolated_atoms()
+        if self.charge:
+            isolated = nn.functional.pad(isolated, (0, 1))
         outputs = features.new_zeros(len(features))
         for t, network in enumerate(self.networks.values()):
             rows = (types == t).nonzero()[:, 0]
@@ -174,17 +183,22 @@ class HDNNP(EnergyPotential):
             return False
         return kernels_serve(graph.positions.device) or graph.has("descriptor_gradients")
 
-    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
-        """Per-atom energies, and ∂E/∂r_ij = Σ_f (∂E/∂G_if) (∂G_if/∂r_ij).
+    def output_slopes(self, graph: AtomicGraph, differentiable: bool) -> OutputSlopes:
+        """Outputs, their slopes Σ_f (∂y/∂G_if) (∂G_if/∂r_ij), and by Q_sys.
 
-        With ``differentiable`` both can be trained through: they are exact functions of the weights. Positions
+        With ``differentiable`` all can be trained through: they are exact functions of the weights. Positions
         are constants here.
         """
         types = self.types(graph)
         descriptors = self._constant_descriptors(graph).detach().requires_grad_(True)
-        energies = self.energy_scale(self._outputs(descriptors, types), types)
-        (weights,) = torch.autograd.grad(energies.sum(), [descriptors], create_graph=differentiable)
-        return energies, self._pulled_back(weights, graph)
+        leaves, charges = [descriptors], None
+        if self.system_charge is not None:
+            leaves.append(self.system_charge(graph).detach().requires_grad_(True))
+            charges = at_atoms(leaves[1], graph)
+        outputs = self._outputs(self._inputs(descriptors, types, charges), types)
+        total = (self.energy_scale.scale * outputs.double()).sum()
+        by_descriptor, *by_charge = torch.autograd.grad(total, leaves, create_graph=differentiable)
+        return OutputSlopes(outputs, self._pulled_back(by_descriptor, graph), *by_charge)
 
     def can_pull_back(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """Wherever forces come without automatic differentiation."""
@@ -195,7 +209,7 @@ class HDNNP(EnergyPotential):
     ) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """Scaled descriptors, the descriptors, and Σ_f w_if ∂G_if/∂r_ij of weights w."""
         descriptors = self._constant_descriptors(graph).detach().requires_grad_(True)
-        features = self.descriptor_scale(descriptors, self.types(graph))
+        features = self._inputs(descriptors, self.types(graph), self.atomic_charges(graph))
         return features, descriptors, lambda weights: self._pulled_back(weights, graph)
 
     def _pulled_back(self, weights: Tensor, graph: AtomicGraph) -> Tensor:

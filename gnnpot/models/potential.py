@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -12,12 +12,35 @@ from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
 from gnnpot.models.derivatives import Request, per_structure, respond
 from gnnpot.nn.scaling import EnergyScale
+from gnnpot.nn.system_charge import SystemCharge, at_atoms
 
 DERIVABLE = {
     "energies": ("energy", "energies", "forces", "stress"),
     "polarization": ("polarization", "born_effective_charges"),
 }
 """What `derive` can give besides an output itself, for models that have it."""
+
+
+class OutputSlopes(NamedTuple):
+    """Outputs y_i ``(n_atoms,)`` of a network, s ∂Σy/∂r_ij ``(n_edges, 3)``, s ∂Σy/∂Q_sys ``(n_structures,)``, eV.
+
+    s is the energy scale; the last is None of a model without charge.
+    """
+
+    outputs: Tensor
+    by_edge: Tensor
+    by_charge: Tensor | None = None
+
+
+class EnergyGradients(NamedTuple):
+    """Per-atom energies ``(n_atoms,)``, eV, ∂E/∂r_ij ``(n_edges, 3)``, eV/Å, ∂E/∂V ``(n_structures,)``, eV/Å³.
+
+    The last is the derivative at fixed positions, None of a model whose energy does not know the volume.
+    """
+
+    energies: Tensor
+    by_edge: Tensor
+    by_volume: Tensor | None = None
 
 
 class Potential(nn.Module):
@@ -40,9 +63,11 @@ class Potential(nn.Module):
     learning_rate: float = 0.005
     """Peak of Adam's learning rate that suits the model, where a configuration names none."""
 
-    def __init__(self, elements: Sequence[int | str] | None, cutoff: float) -> None:
+    def __init__(self, elements: Sequence[int | str] | None, cutoff: float, charge: bool = False) -> None:
         super().__init__()
         self.elements = parse_elements(elements)
+        self.charge = bool(charge)
+        self.system_charge = SystemCharge() if charge else None
         if cutoff <= 0.0:
             raise ConfigError(f"model.cutoff={cutoff}: the cutoff is a radius in Å and must be positive")
         self.cutoff = float(cutoff)
@@ -67,6 +92,19 @@ class Potential(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def takes_charge(self) -> bool:
+        """Whether the total charge of the cell is an input."""
+        return self.system_charge is not None
+
+    def atomic_charges(self, graph: AtomicGraph) -> Tensor | None:
+        """Q_sys at every atom ``(n_atoms,)``, float64; None of a model without charge."""
+        return None if self.system_charge is None else at_atoms(self.system_charge(graph), graph)
+
+    def watching_charges(self, graphs: Iterable[AtomicGraph]) -> Iterable[AtomicGraph]:
+        """Hand the training graphs on; a model with charge takes the unit of its charge from them."""
+        return graphs if self.system_charge is None else self.system_charge.watching(graphs)
 
     def types(self, graph: AtomicGraph) -> Tensor:
         """Position of every atom's element in ``elements``, ``(n_atoms,)``."""
@@ -115,8 +153,8 @@ class Potential(nn.Module):
         """Whether `energy_and_edge_gradients` may stand in for automatic differentiation here."""
         return False
 
-    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
-        """Per-atom energies ``(n_atoms,)`` and ∂E/∂r_ij ``(n_edges, 3)`` without automatic differentiation."""
+    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> EnergyGradients:
+        """Per-atom energies, ∂E/∂r_ij and ∂E/∂V without automatic differentiation by positions and cell."""
         raise NotImplementedError
 
     def can_pull_back(self, graph: AtomicGraph, differentiable: bool) -> bool:
@@ -158,14 +196,16 @@ class EnergyPotential(Potential):
     """A potential whose energy is a sum of atomic energies: E = Σ_i [E0(Z_i) + s · y_i].
 
     A subclass gives ``atomic_outputs(graph) -> (n_atoms,)``, the y_i of order one, zero for an isolated atom, so that
-    its energy is the reference energy E0 of its element.
+    its energy is the reference energy E0 of its element. With ``charge`` every atom has a Q_sys + b Q_sys² besides
+    (`gnnpot.nn.scaling.EnergyScale`). A subclass that can give ``output_slopes`` has its forces without automatic
+    differentiation.
     """
 
     outputs = frozenset({"energies"})
 
-    def __init__(self, elements: Sequence[int | str] | None, cutoff: float) -> None:
-        super().__init__(elements, cutoff)
-        self.energy_scale = EnergyScale(self.elements)
+    def __init__(self, elements: Sequence[int | str] | None, cutoff: float, charge: bool = False) -> None:
+        super().__init__(elements, cutoff, charge)
+        self.energy_scale = EnergyScale(self.elements, charge)
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """Network output y_i of every atom, ``(n_atoms,)``, dimensionless; zero without neighbors."""
@@ -178,7 +218,7 @@ class EnergyPotential(Potential):
     def features_and_outputs(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
         """Features and per-atom energies."""
         features, outputs = self.features_and_atomic_outputs(graph)
-        return features, {"energies": self.energy_scale(outputs, self.types(graph))}
+        return features, {"energies": self._energies(outputs, graph)}
 
     def types(self, graph: AtomicGraph) -> Tensor:
         """Position of every atom's element in ``elements``, ``(n_atoms,)``."""
@@ -186,11 +226,31 @@ class EnergyPotential(Potential):
 
     def forward(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """Per-atom energies, eV, float64."""
-        return {"energies": self.energy_scale(self.atomic_outputs(graph), self.types(graph))}
+        return {"energies": self._energies(self.atomic_outputs(graph), graph)}
+
+    def _energies(self, outputs: Tensor, graph: AtomicGraph) -> Tensor:
+        energies: Tensor = self.energy_scale(outputs, self.types(graph))
+        charges = self.atomic_charges(graph)
+        return energies if charges is None else energies + self.energy_scale.of_charge(charges)
+
+    def output_slopes(self, graph: AtomicGraph, differentiable: bool) -> OutputSlopes:
+        """Outputs and their derivatives, where `can_use_edge_gradients`."""
+        raise NotImplementedError
+
+    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> EnergyGradients:
+        """Per-atom energies, ∂E/∂r_ij, and ∂E/∂V = -(Q_sys/|V|) ∂E/∂Q_sys with charge, from `output_slopes`."""
+        outputs, by_edge, by_charge = self.output_slopes(graph, differentiable)
+        energies = self._energies(outputs, graph)
+        if self.system_charge is None or by_charge is None:
+            return EnergyGradients(energies, by_edge)
+        charges = self.system_charge(graph)
+        n_atoms = torch.bincount(graph.batch, minlength=graph.n_structures)
+        total = by_charge.double() + n_atoms * self.energy_scale.slope_by_charge(charges)
+        return EnergyGradients(energies, by_edge, -total * charges / torch.linalg.det(graph.cell.double()).abs())
 
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fit reference energies and scale on training graphs."""
-        self.energy_scale.learn_from(graphs)
+        self.energy_scale.learn_from(self.watching_charges(graphs), self.system_charge)
 
 
 def parse_elements(elements: Sequence[int | str] | None) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnnpot.data.charges import refuse_without_charge
 from gnnpot.data.graph import FIELDS, AtomicGraph, cast, collate, graph_from_atoms
 from gnnpot.data.labels import frame_name
 from gnnpot.data.polarization import nearest_branch
@@ -51,6 +52,7 @@ def predict(
     Raises:
         PropertyNotAvailableError: the model cannot give a property.
         UnknownElementError: a structure holds an element that the model does not know.
+        DataError: a structure without the total charge that the model takes, or without a volume for it.
 
     >>> from ase.build import bulk
     >>> from gnnpot.models.schnet import SchNet
@@ -58,7 +60,7 @@ def predict(
     (2, 3)
     """
     wanted = tuple(properties) if properties is not None else default_properties(model)
-    refuse_unknown_elements(model, frames)
+    refuse_unfit(model, frames)
     order = sorted(range(len(frames)), key=lambda k: len(frames[k]))
     found: list[Prediction] = [{} for _ in frames]
     for start in range(0, len(order), batch_size):
@@ -71,14 +73,16 @@ def predict(
     return found
 
 
-def refuse_unknown_elements(model: Potential, frames: Iterable[ase.Atoms]) -> None:
-    """Name the frame that holds an element the model does not know, before anything is computed."""
+def refuse_unfit(model: Potential, frames: Sequence[ase.Atoms]) -> None:
+    """Name the frame that holds an unknown element or lacks a charge, before anything is computed."""
     table = ElementTable(model.elements)
     for atoms in frames:
         try:
             table.refuse(torch.from_numpy(atoms.numbers))
         except UnknownElementError as error:
             raise UnknownElementError(f"{frame_name(atoms)}: {error}") from None
+    if model.takes_charge:
+        refuse_without_charge(frames)
 
 
 def predict_graph(model: Potential, graph: AtomicGraph, properties: Iterable[str]) -> list[Prediction]:

@@ -10,7 +10,7 @@ from gnnpot.config import build, check_class
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead
-from gnnpot.models.potential import Potential
+from gnnpot.models.potential import EnergyGradients, Potential
 from gnnpot.nn.scaling import EnergyScale
 
 MODELS = ("gnnpot.models",)
@@ -49,6 +49,11 @@ class ResponsePotential(Potential):
     def arguments(self) -> dict[str, Any]:
         """Class and arguments of both parts, as plain values."""
         return {"backbone": described(self.backbone), "head": described(self.head), "has_energy": self.has_energy}
+
+    @property
+    def takes_charge(self) -> bool:
+        """As the backbone."""
+        return self.backbone.takes_charge
 
     @property
     def energy_scale(self) -> EnergyScale:
@@ -130,7 +135,7 @@ class ResponsePotential(Potential):
         """As the backbone."""
         return self.backbone.can_use_edge_gradients(graph, differentiable)
 
-    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
+    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> EnergyGradients:
         """As the backbone."""
         return self.backbone.energy_and_edge_gradients(graph, differentiable)
 

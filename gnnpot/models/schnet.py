@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.kernels import kernels_serve
-from gnnpot.models.potential import EnergyPotential
+from gnnpot.models.potential import EnergyPotential, OutputSlopes
 from gnnpot.models.schnet_tables import SchNetTables, multiply_out, outputs_and_edge_gradients
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff, build_envelope
 from gnnpot.nn.splines import QuinticSpline
+from gnnpot.nn.system_charge import ChargeEmbedding
 from gnnpot.nn.watch import WeightWatch
 
 INTERVALS_PER_GAUSSIAN = 8
@@ -65,6 +66,8 @@ class SchNet(EnergyPotential):
         n_interactions: number T of interaction blocks.
         n_radial: number of Gaussians from 0 to the cutoff.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine`` (the paper's).
+        charge: the total charge of the cell is an input: x_i^0 has Q_sys (`gnnpot.nn.system_charge`) times a learned
+            vector of the element besides. One model for all charge states.
 
     >>> import torch
     >>> from ase.build import bulk
@@ -85,13 +88,15 @@ class SchNet(EnergyPotential):
         n_interactions: int = 3,
         n_radial: int = 16,
         envelope: str = "polynomial",
+        charge: bool = False,
     ) -> None:
-        super().__init__(elements, cutoff)
+        super().__init__(elements, cutoff, charge)
         self.n_features = n_features
         self.n_interactions = n_interactions
         self.n_radial = n_radial
         self.envelope = envelope
         self.embedding = nn.Embedding(len(self.elements), n_features)
+        self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.basis = GaussianBasis(n_radial, self.cutoff)
         self.spline = QuinticSpline(self.cutoff, INTERVALS_PER_GAUSSIAN * (n_radial - 1))
         self.cutoff_function = build_envelope(envelope, self.cutoff)
@@ -126,7 +131,11 @@ class SchNet(EnergyPotential):
         first, weights = self.spline(distances)
         weights = weights * self.cutoff_function(distances)[:, None]
         basis = self.basis(self.spline.knots)
-        x = torch.cat([self.embedding(self.types(graph)), self.embedding.weight])
+        types, charges = self.types(graph), self.atomic_charges(graph)
+        x = self.embedding(types)
+        if self.charge_embedding is not None and charges is not None:
+            x = x + self.charge_embedding(charges, types)
+        x = torch.cat([x, self.embedding.weight])
         for interaction in self.interactions:
             x = interaction(x, self.spline, basis, weights, Pairs(pair_atoms, first))
         return x
@@ -134,7 +143,7 @@ class SchNet(EnergyPotential):
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """On the CPU, where nothing is differentiated further."""
         weight = self.embedding.weight
-        if differentiable or self.n_interactions == 0 or not kernels_serve(weight.device):
+        if differentiable or self.charge or self.n_interactions == 0 or not kernels_serve(weight.device):
             return False
         return all(
             x.device == weight.device and x.dtype == weight.dtype and not x.requires_grad
@@ -142,14 +151,13 @@ class SchNet(EnergyPotential):
         )
 
     @torch.no_grad()
-    def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> tuple[Tensor, Tensor]:
-        """Per-atom energies, and ∂E/∂r_ij of one edge of each pair (that of the other is zero)."""
+    def output_slopes(self, graph: AtomicGraph, differentiable: bool) -> OutputSlopes:
+        """Outputs, and their slopes by one edge of each pair (those by the other are zero)."""
         if not graph.has("edge_of_pair"):
             graph = graph.replace(**self.precompute(graph))
         types = self.types(graph)
         scale = float(self.energy_scale.scale)
-        outputs, gradients = outputs_and_edge_gradients(self._current_tables(), graph, types, scale)
-        return self.energy_scale(outputs, types), gradients
+        return OutputSlopes(*outputs_and_edge_gradients(self._current_tables(), graph, types, scale))
 
     def _current_tables(self) -> SchNetTables:
         """Tables of the weights as they are; made anew when a weight has changed."""

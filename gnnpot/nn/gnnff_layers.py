@@ -186,9 +186,9 @@ def _of_pairs(linear: nn.Linear, nodes: Tensor, around: Surroundings) -> Tensor:
 class GNNFFLayers(nn.Module):
     """Embedding and ``n_interactions`` pairs of node and edge updates.
 
-    h_i⁰ is an embedding of the element, e_ij⁰ the ``n_edge_features`` Gaussians of r_ij. The sums over j and k are
-    scaled by s = ⟨Σ_j f_c(r_ij)⟩^(-1/2) of the training set (each with its own cutoff), in the place of the paper's
-    batch normalization. Edges are updated through triplets, or where ``l_max`` is given, through angles.
+    h_i⁰ is given (``embedding`` of the element), e_ij⁰ are the ``n_edge_features`` Gaussians of r_ij. The sums over j
+    and k are scaled by s = ⟨Σ_j f_c(r_ij)⟩^(-1/2) of the training set (each with its own cutoff), in the place of the
+    paper's batch normalization. Edges are updated through triplets, or where ``l_max`` is given, through angles.
     """
 
     message_scale: Tensor
@@ -219,10 +219,9 @@ class GNNFFLayers(nn.Module):
         self.register_buffer("message_scale", torch.ones(()))
         self.register_buffer("triplet_scale", torch.ones(()))
 
-    def forward(self, types: Tensor, graph: AtomicGraph, vectors: Tensor, distances: Tensor) -> LayerOutputs:
-        """Features after the last update, from element types ``(n_atoms,)``, r_ij ``(n_edges, 3)`` and |r_ij|."""
+    def forward(self, nodes: Tensor, graph: AtomicGraph, vectors: Tensor, distances: Tensor) -> LayerOutputs:
+        """Features after the last update, from h_i⁰ ``(n_atoms, n_features)``, r_ij ``(n_edges, 3)`` and |r_ij|."""
         around = self.surroundings(graph, vectors, distances)
-        nodes = self.embedding(types)
         edges = by_parts(self._radial_features, around.centers, [(distances, "edge")], out="edge")
         for node_update, edge_update in zip(self.node_updates, self.edge_updates, strict=True):
             nodes = node_update(nodes, edges, around, self.message_scale)

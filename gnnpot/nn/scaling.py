@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ase.data import chemical_symbols
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, scatter_sum
 from gnnpot.errors import DataWarning
 from gnnpot.nn.layers import ElementTable
+
+if TYPE_CHECKING:
+    from gnnpot.nn.system_charge import SystemCharge
 
 
 class KeepsFloat64(nn.Module):
@@ -26,39 +29,67 @@ class KeepsFloat64(nn.Module):
 
 
 class EnergyScale(KeepsFloat64):
-    """Per-atom energies E_i = E0(Z_i) + s · y_i, eV, float64.
+    """Per-atom energies E_i = E0(Z_i) + s · y_i, eV, float64, and with ``charge`` + a Q_sys + b Q_sys².
 
     y_i is the network's output, E0 the reference energy of the element (that of the isolated atom where the data
     hold it, else the least-squares share of the total energies), s the root mean square of the training forces.
+    a and b follow from the same least squares: adding or removing electrons shifts the energy by eV, which the network
+    need not learn. Two charge states fix a alone, one neither.
     """
 
     reference_energies: Tensor
     scale: Tensor
+    charge_coefficients: Tensor
 
-    def __init__(self, elements: Sequence[int]) -> None:
+    def __init__(self, elements: Sequence[int], charge: bool = False) -> None:
         super().__init__()
         self.element_table = ElementTable(elements)
         self.register_buffer("reference_energies", torch.zeros(len(elements), dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        if charge:
+            self.register_buffer("charge_coefficients", torch.zeros(2, dtype=torch.float64))
 
     def forward(self, outputs: Tensor, types: Tensor) -> Tensor:
         """Energies of the atoms ``(n_atoms,)``, eV, float64, from outputs ``(n_atoms,)``."""
         return self.reference_energies.index_select(0, types) + self.scale * outputs.double()
 
-    def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
-        """Set reference energies and scale from labelled training graphs."""
-        statistics = _Statistics(self.element_table)
+    def of_charge(self, charges: Tensor) -> Tensor:
+        """a Q_sys + b Q_sys², the energy of every atom that comes with Q_sys ``(n_atoms,)``, eV."""
+        linear, quadratic = self.charge_coefficients
+        return charges * (linear + quadratic * charges)
+
+    def slope_by_charge(self, charges: Tensor) -> Tensor:
+        """Derivative a + 2 b Q_sys of `of_charge`, eV."""
+        linear, quadratic = self.charge_coefficients
+        return linear + 2.0 * quadratic * charges
+
+    def learn_from(self, graphs: Iterable[AtomicGraph], system_charge: "SystemCharge | None" = None) -> None:
+        """Set reference energies and scale from labelled training graphs.
+
+        Args:
+            graphs: with labels.
+            system_charge: gives Q_sys; its c must be known when the graphs have come to their end.
+        """
+        statistics = _Statistics(self.element_table, system_charge)
         for graph in graphs:
             statistics.add(graph)
-        self.reference_energies.copy_(statistics.reference_energies())
-        self.scale.copy_(statistics.scale(self.reference_energies))
+        statistics.fit()
+        self.reference_energies.copy_(statistics.references)
+        if system_charge is not None:
+            self.charge_coefficients.copy_(statistics.charge_coefficients)
+        self.scale.copy_(statistics.scale())
 
 
 class _Statistics:
     """Sums over the training set from which reference energies and scale follow."""
 
-    def __init__(self, element_table: ElementTable) -> None:
+    def __init__(self, element_table: ElementTable, system_charge: "SystemCharge | None") -> None:
         self.element_table = element_table
+        self.system_charge = system_charge
+        self.references = torch.zeros(len(element_table.elements), dtype=torch.float64)
+        self.charge_coefficients = torch.zeros(2, dtype=torch.float64)
+        self.charges: list[Tensor] = []
+        self.charge_densities: list[Tensor] = []
         self.compositions: list[Tensor] = []
         self.energies: list[Tensor] = []
         self.isolated: dict[int, float] = {}
@@ -75,56 +106,72 @@ class _Statistics:
         alone = known & (composition.sum(1) == 1) & ~graph.pbc.any(1)
         for row in alone.nonzero()[:, 0].tolist():
             self.isolated[int(composition[row].argmax())] = float(energy[row])
-        self.compositions.append(composition[known & ~alone])
-        self.energies.append(energy[known & ~alone])
+        rows = known & ~alone
+        self.compositions.append(composition[rows])
+        self.energies.append(energy[rows])
+        if self.system_charge is not None:
+            self.charges.append(graph.charge[rows].double())
+            self.charge_densities.append(self.system_charge.densities(graph)[rows])
         forces = graph.forces[torch.isfinite(graph.forces)]
         self.force_square_sum += float((forces.double() ** 2).sum())
         self.n_force_components += forces.numel()
 
-    def reference_energies(self) -> Tensor:
-        n_elements = len(self.element_table.elements)
-        references = torch.zeros(n_elements, dtype=torch.float64)
-        composition = torch.cat(self.compositions) if self.compositions else references.new_zeros(0, n_elements)
-        energy = torch.cat(self.energies) if self.energies else references.new_zeros(0)
+    def fit(self) -> None:
+        """Set ``references`` and ``charge_coefficients``: isolated atoms first, least squares for what is left."""
         for element, value in self.isolated.items():
-            references[element] = value
-        fitted = [e for e in range(n_elements) if e not in self.isolated]
-        if fitted and len(energy):
-            rest = energy - composition @ references
-            references[fitted] = self._least_squares(composition[:, fitted], rest, fitted)
-        return references
+            self.references[element] = value
+        composition, energy = self._rows()
+        if not len(energy):
+            return
+        fitted = [e for e in range(len(self.references)) if e not in self.isolated and bool(composition[:, e].any())]
+        powers = self._powers_of_charge()
+        matrix = torch.cat([composition[:, fitted], powers * composition.sum(1, keepdim=True)], dim=1)
+        if not matrix.shape[1]:
+            return
+        size = composition[:, fitted].sum(1).clamp(min=1.0)[:, None]
+        rest = energy - composition @ self.references
+        found = torch.linalg.lstsq(matrix / size, rest[:, None] / size, driver="gelsd").solution[:, 0]
+        self.references[fitted] = found[: len(fitted)]
+        self.charge_coefficients[: powers.shape[1]] = found[len(fitted) :]
+        self._warn_of_fixed_proportions(composition[:, fitted] / size, fitted)
 
-    def _least_squares(self, composition: Tensor, energy: Tensor, fitted: list[int]) -> Tensor:
-        present = composition.sum(0) > 0
-        matrix = composition[:, present]
-        size = composition.sum(1).clamp(min=1.0)
-        solution = torch.zeros(len(fitted), dtype=torch.float64)
-        if not bool(present.any()):
-            return solution
-        weighted = torch.linalg.lstsq(matrix / size[:, None], (energy / size)[:, None], driver="gelsd")
-        solution[present] = weighted.solution[:, 0]
-        rank = int(torch.linalg.matrix_rank(matrix / size[:, None]))
-        if rank < int(present.sum()):
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        """Compositions ``(n_structures, n_elements)`` and energies of the structures with an energy."""
+        if not self.energies:
+            return torch.zeros(0, len(self.references), dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
+        return torch.cat(self.compositions), torch.cat(self.energies)
+
+    def _powers_of_charge(self) -> Tensor:
+        """Q_sys and Q_sys² of the structures, ``(n_structures, 0 to 2)``: as many as the charges in the data fix."""
+        if self.system_charge is None:
+            return torch.zeros(len(torch.cat(self.energies)), 0, dtype=torch.float64)
+        charges = self.system_charge.factor.cpu() * torch.cat(self.charge_densities)
+        n_states = len(torch.cat(self.charges).mul(1000.0).round().unique())
+        return torch.stack([charges, charges**2], dim=1)[:, : n_states - 1]
+
+    def _warn_of_fixed_proportions(self, shares: Tensor, fitted: list[int]) -> None:
+        if fitted and int(torch.linalg.matrix_rank(shares)) < len(fitted):
             symbols = [chemical_symbols[self.element_table.elements[e]] for e in fitted]
             warnings.warn(
-                f"The compositions of the training set fix only {rank} combination(s) of the reference energies of "
-                f"{', '.join(symbols)}: every structure has them in the same proportion. The total energies are "
-                "right all the same; to compare other compositions, add one isolated atom per element (a one-atom "
-                "frame without periodicity) or structures of other compositions",
+                f"The compositions of the training set fix only {int(torch.linalg.matrix_rank(shares))} combination(s) "
+                f"of the reference energies of {', '.join(symbols)}: every structure has them in the same proportion. "
+                "The total energies are right all the same; to compare other compositions, add one isolated atom per "
+                "element (a one-atom frame without periodicity) or structures of other compositions",
                 DataWarning,
                 stacklevel=2,
             )
-        return solution
 
-    def scale(self, references: Tensor) -> Tensor:
+    def scale(self) -> Tensor:
+        """Root mean square of the forces, or without forces the spread of the energies per atom that is left."""
         if self.force_square_sum > 0.0:
             return torch.tensor((self.force_square_sum / self.n_force_components) ** 0.5, dtype=torch.float64)
-        energy = torch.cat(self.energies) if self.energies else references.new_zeros(0)
+        composition, energy = self._rows()
         if len(energy) > 1:
-            composition = torch.cat(self.compositions)
-            spread = float(((energy - composition @ references) / composition.sum(1)).std())
-            return references.new_tensor(spread if spread > 0.0 else 1.0)
-        return references.new_tensor(1.0)
+            powers = self._powers_of_charge()
+            per_atom = (energy - composition @ self.references) / composition.sum(1)
+            spread = float((per_atom - powers @ self.charge_coefficients[: powers.shape[1]]).std())
+            return energy.new_tensor(spread if spread > 0.0 else 1.0)
+        return energy.new_tensor(1.0)
 
 
 class ForceScale(KeepsFloat64):

@@ -9,6 +9,7 @@ import ase
 
 from gnnpot.config import check_class
 from gnnpot.data.bundled import bundled_path
+from gnnpot.data.charges import fill_charges
 from gnnpot.data.labels import frame_name
 from gnnpot.data.readers import read
 from gnnpot.data.splits import Split, split_files, split_frames
@@ -89,7 +90,9 @@ def _read(data: dict[str, Any], path: Any) -> list[ase.Atoms]:
         return []
     if isinstance(path, str):
         path = bundled_path(path) or path
-    return read(path, data["format"], data["units"], data["keys"])
+    frames = read(path, data["format"], data["units"], data["keys"])
+    fill_charges(frames, data["charge"])
+    return frames
 
 
 def is_bundled(config: dict[str, Any]) -> bool:

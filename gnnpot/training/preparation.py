@@ -10,10 +10,11 @@ import torch
 from ase.data import chemical_symbols
 
 from gnnpot.config import build
+from gnnpot.data.charges import refuse_without_charge, unseen_charges
 from gnnpot.data.graph import AtomicGraph, graph_from_atoms
 from gnnpot.data.labels import frame_name
 from gnnpot.data.store import GraphStore, cached_store
-from gnnpot.errors import ConfigError, GnnpotWarning, UnknownElementError, did_you_mean
+from gnnpot.errors import ConfigError, DataWarning, GnnpotWarning, UnknownElementError, did_you_mean
 from gnnpot.kinds import checked_kinds, hints_of
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import load
@@ -34,11 +35,13 @@ def prepare_model(config: dict[str, Any], dataset: Dataset) -> Potential:
 
     Raises:
         UnknownElementError: validation or test frames, or the training's own, hold an element that the model lacks.
+        DataError: a frame without a total charge or a volume, for a model that takes them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(config["seed"]))
         potential = _new_model(config, dataset) if config["checkpoint"] is None else load(config["checkpoint"])
         _refuse_unknown_elements(potential, dataset)
+        _look_at_charges(potential, dataset)
         if config.get("head") is not None:
             potential = add_head(config, dataset, potential)
     freeze(potential, config)
@@ -73,6 +76,16 @@ def _refuse_unknown_elements(potential: Potential, dataset: Dataset) -> None:
                     f"has {known}: no training frame holds it, model.elements leaves it out, or the checkpoint "
                     "never learned it. Put frames with it into the training part, or remove this one"
                 )
+
+
+def _look_at_charges(potential: Potential, dataset: Dataset) -> None:
+    """Refuse frames without a charge where the model takes it; warn of charges that it does not see."""
+    if potential.takes_charge:
+        refuse_without_charge(dataset.frames[k] for indices in dataset.parts.values() for k in indices)
+        return
+    unseen = unseen_charges([dataset.frames[k] for k in dataset.parts["train"]])
+    if unseen is not None:
+        warnings.warn(unseen, DataWarning, stacklevel=3)
 
 
 def precision_of(config: dict[str, Any]) -> torch.dtype:

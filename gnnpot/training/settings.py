@@ -25,6 +25,7 @@ MAY_BE_NULL: dict[str, Any] = {
     "trainer.ema": float | None,
     "trainer.validate_every": int | None,
     "data.cache": str | None,
+    "data.charge": float | None,
     "data.split.kind": str | None,
     "data.split.group_by": str | None,
     "optimizer.lr": float | None,

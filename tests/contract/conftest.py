@@ -66,15 +66,19 @@ def model_name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def trained_like(name: str, **overrides: object) -> Potential:
+def training_frames() -> list[ase.Atoms]:
+    """Labelled frames for `trained_like`."""
+    return [labelled(rattled((1, 1, 2), seed=k), k) for k in range(4)] + [labelled(bulk("Li", cubic=True), 9)]
+
+
+def trained_like(name: str, frames: list[ase.Atoms] | None = None, **overrides: object) -> Potential:
     """A small model in float64 whose data-dependent buffers are filled, with random weights."""
     torch.manual_seed(0)
     config = model_config(name)
     target = str(config.pop("_target_"))
     config.update({key: value for key, value in SMALL.items() if key in config})
     config.update({"elements": ELEMENTS, "cutoff": 4.0}, **overrides)
-    frames = [labelled(rattled((1, 1, 2), seed=k), k) for k in range(4)] + [labelled(bulk("Li", cubic=True), 9)]
-    graphs = [graph_from_atoms(atoms, 4.0) for atoms in frames]
+    graphs = [graph_from_atoms(atoms, 4.0) for atoms in frames or training_frames()]
     model_class = check_class(target, ["gnnpot.models"])
     arguments = model_class.resolve(config, graphs)
     model: Potential = build({"_target_": target, **arguments}, ["gnnpot.models"])

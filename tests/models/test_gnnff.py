@@ -44,7 +44,7 @@ def layers(
 
 def apply(model: GNNFFLayers, types: torch.Tensor, graph: AtomicGraph) -> LayerOutputs:
     vectors = edge_vectors(graph)
-    return model(types, graph, vectors, vectors.norm(dim=1))
+    return model(model.embedding(types), graph, vectors, vectors.norm(dim=1))
 
 
 def edge_chains(graph: AtomicGraph) -> list[tuple[int, int]]:

@@ -53,7 +53,7 @@ def forces_as_n2p2(model, graph):
     Where an atom is its own neighbor, n2p2's forces are therefore not the derivatives of its energy (which ours
     are: see the contract tests); everywhere else both agree.
     """
-    _, gradients = model.energy_and_edge_gradients(graph, False)
+    gradients = model.energy_and_edge_gradients(graph, False).by_edge
     own_image = (graph.centers == graph.neighbors)[:, None]
     reaction = torch.where(own_image, torch.zeros_like(gradients), gradients)
     on_centers = scatter_sum(gradients, graph.centers, graph.n_atoms)
