@@ -110,7 +110,8 @@ def train(
     )
     val = dataset.parts.get("val", np.zeros(0, dtype=np.int64))
     training = dataset.parts["train"]
-    order = BatchOrder(training, batch_size_of(config["batch_size"], store.n_atoms[training]), int(config["seed"]))
+    size = batch_size_of(config["batch_size"], store.n_atoms[training])
+    order = BatchOrder(training, size, int(config["seed"]), store.n_edges[training])
     data = TrainingData(store, order, val, precision_of(config))
     course = Course()
     pace = Pace(course, budget_of(config), schedule_of(config["optimizer"]["schedule"]), order.n_batches)
@@ -210,6 +211,7 @@ def _trainer(config: dict[str, Any], budget: Budget, callbacks: list[lightning.C
         return lightning.Trainer(
             accelerator=accelerator,
             devices=settings["devices"],
+            num_nodes=settings["num_nodes"],
             strategy=settings["strategy"],
             max_epochs=-1 if budget.max_epochs is None else budget.max_epochs,
             callbacks=callbacks,

@@ -17,6 +17,7 @@ HARMLESS = (
     "trainer.max_epochs",
     "trainer.max_time",
     "trainer.devices",
+    "trainer.num_nodes",
     "trainer.accelerator",
     "trainer.strategy",
     "trainer.early_stopping",

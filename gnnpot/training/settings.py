@@ -59,6 +59,8 @@ def checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     decay = checked["trainer"]["ema"]
     if decay is not None and not 0.0 < float(decay) < 1.0:
         raise ConfigError(f"trainer.ema={decay} must lie between 0 and 1, or be null for no average")
+    if checked["trainer"]["num_nodes"] < 1:
+        raise ConfigError(f"trainer.num_nodes={checked['trainer']['num_nodes']} must be at least 1")
     for key in ("early_stopping", "validate_every"):
         if checked["trainer"][key] is not None and checked["trainer"][key] < 1:
             raise ConfigError(f"trainer.{key}={checked['trainer'][key]} must be at least 1, or null")

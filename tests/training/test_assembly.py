@@ -5,9 +5,11 @@ import pytest
 
 from gnnpot.config import compose
 from gnnpot.data.bundled import bundled_path
-from gnnpot.training.assembly import budget_of, validation_interval
+from gnnpot.errors import ConfigError
+from gnnpot.training.assembly import _trainer, budget_of, validation_interval
 from gnnpot.training.datamodule import EVALUATION_EDGES, evaluation_batches
 from gnnpot.training.resume import completed, merged
+from gnnpot.training.settings import checked_settings
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,24 @@ def test_another_class_drops_the_arguments_of_the_old_one_but_not_groups() -> No
         "lr": 2.0,
         "schedule": {"kind": "cosine"},
     }
+
+
+def test_slurm_starts_the_processes_of_all_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run of the second of two nodes with two processes each: nothing connects before the training does."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    job = {"NTASKS": 4, "NTASKS_PER_NODE": 2, "NNODES": 2, "JOB_NAME": "fit", "JOB_ID": 17, "NODEID": 1, "PROCID": 2}
+    for name, value in {**job, "LOCALID": 0, "NODELIST": "node[1-2]"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    config = completed({"trainer": {"num_nodes": 2, "devices": 2, "strategy": "ddp", "accelerator": "cpu"}})
+    trainer = _trainer(config, budget_of(config), [])
+    environment = trainer.strategy.cluster_environment
+    assert isinstance(environment, SLURMEnvironment)
+    assert environment.creates_processes_externally
+    assert environment.main_address == "node1"
+    assert (trainer.num_nodes, trainer.world_size, trainer.global_rank) == (2, 4, 2)
+
+
+def test_num_nodes_must_be_positive() -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.num_nodes=0"):
+        checked_settings(completed({"trainer": {"num_nodes": 0}}))

@@ -6,7 +6,7 @@ import torch
 
 from gnnpot.data.store import GraphStore, cached_store
 from gnnpot.errors import ConfigError
-from gnnpot.training.batches import BatchOrder, TrainingBatches
+from gnnpot.training.batches import BatchOrder, TrainingBatches, share_of
 
 from .conftest import copper
 
@@ -71,3 +71,48 @@ def test_a_complete_epoch_leaves_nothing_to_go_on_with(store: GraphStore) -> Non
 def test_batch_size_must_be_positive() -> None:
     with pytest.raises(ConfigError, match="batch_size=0"):
         BatchOrder(np.arange(3), 0, 0)
+
+
+MIXED = np.random.default_rng(0).integers(20, 4000, 200)
+"""Edges of very different structures."""
+
+
+def test_batches_of_different_structures_have_equally_many_edges() -> None:
+    order = BatchOrder(np.arange(100, 300), batch_size=8, seed=1, n_edges=MIXED)
+    batches = order.batches(epoch=3)
+    assert len(batches) == order.n_batches == 25
+    assert sorted(np.concatenate(batches).tolist()) == list(range(100, 300))
+    edges = [int(MIXED[batch - 100].sum()) for batch in batches]
+    assert max(edges) < 1.05 * np.mean(edges)
+    assert min(edges) > 0.9 * np.mean(edges)
+    assert edges[0] == max(edges)
+
+
+def test_batches_of_different_structures_depend_on_seed_and_epoch_alone_and_change() -> None:
+    def sets(epoch: int) -> list[list[int]]:
+        return [b.tolist() for b in BatchOrder(np.arange(200), 4, 1, MIXED).batches(epoch)]
+
+    assert sets(5) == sets(5)
+    pairs = [{(a, b) for batch in sets(epoch) for a in batch for b in batch if a < b} for epoch in (5, 6)]
+    assert len(pairs[0] & pairs[1]) < 0.2 * len(pairs[0])
+
+
+def test_alike_structures_are_batched_by_number_alone() -> None:
+    alike = BatchOrder(np.arange(9), 4, 1, np.array([100, 110] * 4 + [105]))
+    plain = BatchOrder(np.arange(9), 4, 1)
+    assert [b.tolist() for b in alike.batches(2)] == [b.tolist() for b in plain.batches(2)]
+
+
+def test_one_structure_larger_than_a_batch_is_alone() -> None:
+    sizes = np.array([10_000, *([100] * 20)])
+    batches = BatchOrder(np.arange(21), 7, 0, sizes).batches(0)
+    assert batches[0].tolist() == [0]
+    assert sorted(len(batch) for batch in batches[1:]) == [10, 10]
+
+
+def test_processes_share_edges() -> None:
+    shares = [share_of(np.arange(50, 58), MIXED[:8], rank, 2) for rank in range(2)]
+    assert sorted(np.concatenate(shares).tolist()) == list(range(50, 58))
+    edges = [MIXED[share - 50].sum() for share in shares]
+    assert max(edges) < 1.1 * min(edges)
+    assert share_of(np.arange(1), np.array([4]), rank=1, n_processes=2).tolist() == []
