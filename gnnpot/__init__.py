@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gnnpot._version import __version__
 
 if TYPE_CHECKING:
+    from gnnpot.apps.analyze import analyze
     from gnnpot.apps.calculator import Calculator
     from gnnpot.apps.check import check
     from gnnpot.apps.evaluate import evaluate
@@ -30,6 +31,7 @@ PUBLIC = {
     "AtomicGraph": "gnnpot.data.graph",
     "Calculator": "gnnpot.apps.calculator",
     "Potential": "gnnpot.models.potential",
+    "analyze": "gnnpot.apps.analyze",
     "check": "gnnpot.apps.check",
     "derive": "gnnpot.models.potential",
     "evaluate": "gnnpot.apps.evaluate",
@@ -52,6 +54,7 @@ __all__ = [
     "Calculator",
     "Potential",
     "__version__",
+    "analyze",
     "check",
     "derive",
     "evaluate",

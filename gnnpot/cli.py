@@ -82,6 +82,15 @@ VERBS: dict[str, Verb] = {
             "gnnpot phonon checkpoint=runs/with-head structure=MgO.cif relax=true cell=true dielectric=3.1",
         ),
     ),
+    "analyze": Verb(
+        "gnnpot.apps.analyze:analyze",
+        "Diffusion, ionic conductivity or the infrared spectrum of a simulation, with errors.",
+        (
+            "gnnpot analyze kind=diffusion trajectory=md/trajectory.extxyz",
+            "gnnpot analyze kind=conductivity trajectory='[800K/trajectory.extxyz,1000K/trajectory.extxyz]'",
+            "gnnpot analyze kind=infrared trajectory=md/trajectory.extxyz checkpoint=runs/with-head",
+        ),
+    ),
     "check": Verb(
         "gnnpot.apps.check:check",
         "Physics self-test of any model: symmetries, derivatives, smoothness, energy conservation.",
