@@ -21,6 +21,7 @@ from gnnpot.apps.ensembles import (
 )
 from gnnpot.apps.evaluate import write_json
 from gnnpot.apps.field_account import FieldAccount, field_facts, refuse_unfit
+from gnnpot.apps.field_report import report_run
 from gnnpot.apps.guard import Limits
 from gnnpot.apps.progress import StepProgress
 from gnnpot.apps.structures import FrameWriter, Repeat, load_structure, snapshot, write_structure
@@ -132,6 +133,8 @@ def md(
     origin = _origin(checkpoint, structure, repeat, seed, dtype) | field_facts(calculator, temperature)
     _write_summary(result, settings, limits, schedule, origin)
     _print_summary(result, settings, schedule)
+    if field is not None:
+        report_run(folder, schedule.trajectory)
     return result
 
 

@@ -1,0 +1,124 @@
+"""The report of simulations in an electric field, from what `md` left behind."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from rich.console import Console
+
+from gnnpot.apps.evaluate import write_json
+from gnnpot.apps.field_analysis import FieldRun, FloatArray, run_record, scan_record
+from gnnpot.data.unwrapping import unwrap
+from gnnpot.errors import DataError
+from gnnpot.report.page import Page
+from gnnpot.report.terminal import rich_table, say
+
+NAME = "field_report"
+
+
+@dataclass(frozen=True)
+class FieldReport:
+    """What was found, for programs and for people."""
+
+    record: dict[str, Any]
+    """``runs``, in the order given, and ``scan``, the drift of every element at each field strength."""
+    page: Page = field(repr=False)
+
+
+def field_report(trajectory: str | Path | Sequence[str | Path], output: str | Path | None = None) -> FieldReport:
+    """Drift, mobility, mean squared displacements along and across the field, and the energy account of simulations.
+
+    Several runs at different strengths are a scan: drift against field, and the mobility at zero field.
+
+    Args:
+        trajectory: the folder of a ``gnnpot md field=...``, its trajectory, or a list of several.
+        output: folder for ``field_report.html`` and ``field_report.json``; None writes nothing.
+
+    Raises:
+        DataError: no simulation in a field there, or one without frames.
+    """
+    paths = [trajectory] if isinstance(trajectory, str | Path) else list(trajectory)
+    records = [run_record(load_run(path)) for path in paths]
+    scan = scan_record(records)
+    from gnnpot.report.field import field_page
+
+    found = FieldReport({"runs": records, "scan": scan}, field_page(records, scan))
+    if output is not None:
+        write_json(Path(output) / f"{NAME}.json", found.record)
+        found.page.write(Path(output) / f"{NAME}.html")
+    return found
+
+
+def report_run(folder: Path, trajectory: str | None) -> None:
+    """Write the report of a simulation that has just ended, and print its table."""
+    console = Console()
+    if trajectory is None:
+        say(console, "trajectory=null: no field report, which needs the frames")
+        return
+    from gnnpot.report.field import field_lead, species_table
+
+    runs = field_report(folder, folder).record["runs"]
+    console.print(rich_table(species_table(runs[0])))
+    say(console, f"{field_lead(runs)} Report: {folder / NAME}.html")
+    for note in runs[0]["notes"]:
+        say(console, f"note: {note}")
+
+
+def load_run(path: str | Path) -> FieldRun:
+    """A simulation in a field from its folder or its trajectory, beside which ``md.json`` stands.
+
+    Raises:
+        DataError: not the result of ``gnnpot md field=...``.
+    """
+    given = Path(path)
+    folder = given if given.is_dir() else given.parent
+    if not (folder / "md.json").is_file():
+        raise DataError(f"trajectory={path}: no md.json there; give the folder of a gnnpot md field=...")
+    settings = json.loads((folder / "md.json").read_text(encoding="utf-8"))
+    if "field" not in settings:
+        raise DataError(f"trajectory={path}: a simulation without a field; run gnnpot md field=[0,0,0.1]")
+    name = settings.get("trajectory")
+    file = folder / name if given.is_dir() and name else given
+    if not file.is_file():
+        raise DataError(
+            f"trajectory={path}: this simulation wrote no trajectory; run it with trajectory=trajectory.extxyz"
+        )
+    frames = ase.io.read(file, index=":")
+    if len(frames) < 2:
+        raise DataError(f"trajectory={path}: one frame is no trajectory; give trajectory_interval= fewer steps")
+    whole = unwrap(frames)
+    for frame, positions in zip(frames, whole, strict=True):
+        frame.positions = positions.positions
+    log = _columns(folder / "thermo.csv")
+    note = settings.get("linear_response")
+    return FieldRun(
+        folder.name,
+        frames,
+        np.array([frame.info["time_ps"] for frame in frames]),
+        _vector(settings["field"], log),
+        bool(settings["field_is_constant"]),
+        float(settings["temperature"]),
+        log,
+        () if note is None else (str(note),),
+    )
+
+
+def _vector(described: Any, log: dict[str, FloatArray]) -> FloatArray:
+    """The field, its amplitude, or of a function the strongest that was seen."""
+    if isinstance(described, dict):
+        return np.array(described["amplitude"], dtype=np.float64)
+    if not isinstance(described, str):
+        return np.array(described, dtype=np.float64)
+    seen = np.stack([log[f"field_{axis}_V_per_A"] for axis in "xyz"], axis=1)
+    return np.asarray(seen[np.argmax(np.linalg.norm(seen, axis=1))])
+
+
+def _columns(path: Path) -> dict[str, FloatArray]:
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    return {name: np.array([float(line[name] or "nan") for line in lines]) for name in (lines[0] if lines else ())}
