@@ -12,6 +12,7 @@ from gnnpot.apps.analysis import Analysis, Request
 from gnnpot.apps.conductivity import conductivity
 from gnnpot.apps.diffusion import diffusion
 from gnnpot.apps.evaluate import write_json
+from gnnpot.apps.field_report import analysis_in_field
 from gnnpot.apps.infrared import infrared
 from gnnpot.data.files import replacing
 from gnnpot.errors import ConfigError, did_you_mean
@@ -22,6 +23,7 @@ KINDS: dict[str, Callable[[Request], Analysis]] = {
     "diffusion": diffusion,
     "conductivity": conductivity,
     "infrared": infrared,
+    "field": analysis_in_field,
 }
 """Every kind by its name: a function of the request."""
 
@@ -60,10 +62,11 @@ def analyze(
     ``diffusion``: D = slope of the mean squared displacement / 6, per element. ``conductivity``: from collective
     displacements of the charge with Born charges and with integer charges, beside Nernst-Einstein. Both give an
     activation energy where trajectories of several temperatures are given. ``infrared``: the absorption spectrum from
-    the correlation of dP/dt.
+    the correlation of dP/dt. ``field``: drift, mobility and energy account of ``gnnpot md field=...``, by its folder;
+    of several field strengths, the mobility at zero field.
 
     Args:
-        kind: ``diffusion``, ``conductivity`` or ``infrared``.
+        kind: ``diffusion``, ``conductivity``, ``infrared`` or ``field``.
         trajectory: a file, or several of different temperatures.
         checkpoint: model with a response head, which predicts Born charges along the trajectory; None takes those that
             frames are labeled with.

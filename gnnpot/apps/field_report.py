@@ -3,14 +3,17 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
+from gnnpot._version import __version__
+from gnnpot.apps.analysis import Analysis, Request
 from gnnpot.apps.evaluate import write_json
 from gnnpot.apps.field_analysis import FieldRun, FloatArray, run_record, scan_record
 from gnnpot.data.unwrapping import unwrap
@@ -52,6 +55,43 @@ def field_report(trajectory: str | Path | Sequence[str | Path], output: str | Pa
         write_json(Path(output) / f"{NAME}.json", found.record)
         found.page.write(Path(output) / f"{NAME}.html")
     return found
+
+
+def analysis_in_field(request: Request) -> Analysis:
+    """`analyze kind=field`: the report of simulations in a field, and of their scan over field strengths.
+
+    Raises:
+        DataError: no simulation in a field there.
+    """
+    from gnnpot.report.field import field_lead, scan_table, species_table
+
+    found = field_report(request.trajectory)
+    runs, scan = found.record["runs"], found.record["scan"]
+    record = {"gnnpot_version": __version__, "kind": "field", **found.record}
+    tables = (
+        *(replace(species_table(run), title=run["name"]) for run in runs),
+        *([scan_table(scan)] * (len(runs) > 1)),
+    )
+    notes = [f"note: {note}" for note in dict.fromkeys(note for run in runs for note in run["notes"])]
+    return Analysis(record, _drifts(runs), tables, (field_lead(runs), *notes), found.page, {})
+
+
+def _drifts(runs: Sequence[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """One row for each run and element."""
+    rows = [
+        (
+            run["name"],
+            run["field_strength_v_per_ang"],
+            symbol,
+            values["drift_ang_per_ps"],
+            values["drift_error_ang_per_ps"],
+        )
+        for run in runs
+        for symbol, values in run["species"].items()
+        if symbol != "time_ps"
+    ]
+    names = ("run", "field_V_per_A", "element", "drift_A_per_ps", "error_A_per_ps")
+    return {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 def report_run(folder: Path, trajectory: str | None) -> None:

@@ -91,8 +91,7 @@ def md(
         checkpoint: path or name of a trained model, or a potential; ``device``, ``dtype``, ``skin``: see `Calculator`.
         structure: any file that ASE reads (``file.xyz@3``: frame 3; bare: the last), or atoms.
         ensemble: ``nve``, ``nvt`` or ``npt``.
-        temperature: K; of the first velocities in ``nve``.
-        pressure: GPa, in ``npt``.
+        temperature, pressure: K (of the first velocities in ``nve``), GPa (in ``npt``).
         timestep: fs.
         steps: number of steps.
         seed: of velocities and thermostat.
@@ -100,8 +99,8 @@ def md(
         overwrite: replace an earlier simulation in ``output``.
         repeat: supercell, one number or three.
         velocities: ``new`` (Maxwell-Boltzmann), or ``keep`` those of the file, to go on from ``last.extxyz``.
-        thermostat: ``bussi``, ``langevin`` or ``nose_hoover`` (``nvt``), with ``thermostat_time`` in fs.
-        barostat_time: fs, relaxation time of the barostat.
+        thermostat: ``bussi``, ``langevin`` or ``nose_hoover`` (``nvt``).
+        thermostat_time, barostat_time: relaxation times, fs.
         isotropic: ``npt`` keeps the shape of the cell.
         field: electric field, V/Å (`Calculator`); ``thermo.csv`` has polarization, enthalpy, work and heat then, and
             ``field_report.html`` and ``.json`` what the field did.

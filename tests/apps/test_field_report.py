@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from gnnpot.apps.analyze import analyze
 from gnnpot.apps.field_report import field_report
 from gnnpot.apps.md import md
 from gnnpot.errors import DataError
@@ -86,6 +87,14 @@ def test_a_scan_finds_the_mobility_at_zero_field(tmp_path):
     assert found["field_v_per_ang"] == [0.05, 0.1, 0.2]
     assert found["zero_field_mobility_cm2_per_v_s"] == pytest.approx(10 * SPEED * share * 1e-4, rel=0.01)
     assert "Scan over field strengths" in report.page.html()
+
+
+def test_analyze_kind_field(tmp_path, capsys):
+    folders = [made_up_run(tmp_path / str(k), strength) for k, strength in enumerate((0.1, 0.2))]
+    result = analyze("field", [str(folder) for folder in folders], output=tmp_path / "analysis")
+    assert len(result.record["runs"]) == 2
+    assert (tmp_path / "analysis" / "field.csv").read_text().count("\n") == 5
+    assert "→ 0" in capsys.readouterr().out
 
 
 def test_a_simulation_reports_itself(tmp_path, capsys):
