@@ -65,10 +65,10 @@ VERBS: dict[str, Verb] = {
         ),
     ),
     "relax": Verb(
-        "gnnpot.apps.relax:relax",
-        "Relax positions, and the cell if asked, under pressure if asked.",
+        "gnnpot.apps.relax_many:relax_command",
+        "Relax positions, and the cell if asked, under pressure if asked; or the positions of many structures.",
         (
-            "gnnpot relax checkpoint=runs/my-run structure=POSCAR output=relaxed.extxyz",
+            "gnnpot relax checkpoint=runs/my-run structure=many.extxyz@: output=relaxed.extxyz",
             "gnnpot relax checkpoint=model/ structure=POSCAR cell=true fmax=0.001",
             "gnnpot relax checkpoint=model/ structure=POSCAR cell=true pressure=10",
         ),

@@ -49,7 +49,7 @@ def evaluate(
     data: Data,
     properties: Sequence[str] | None = None,
     output: str | Path | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     device: str = "cpu",
     dtype: str = "float32",
 ) -> EvaluateResult:
@@ -60,7 +60,7 @@ def evaluate(
         data: ``{path, format, units, keys, charge}``, or the path or paths alone.
         properties: labels to compare; by default all that both the model and the files have.
         output: JSON file for the errors, of the form of ``metrics.json``.
-        batch_size: structures evaluated together.
+        batch_size: structures evaluated together; null: as many as have some ten thousand edges.
         device: where the model runs.
         dtype: ``float32`` or ``float64``.
 
@@ -101,7 +101,7 @@ def _comparable(labels: Labels, frame: Atoms) -> Labels:
 
 
 def predictions_of(
-    potential: Potential, frames: Sequence[Atoms], properties: Sequence[str], batch_size: int
+    potential: Potential, frames: Sequence[Atoms], properties: Sequence[str], batch_size: int | None
 ) -> list[Prediction]:
     """`gnnpot.models.prediction.predict` with a progress bar."""
     with StepProgress("predicting", len(frames), noun="structures") as progress:

@@ -35,7 +35,7 @@ def predict_file(
     data: Data,
     output: str | Path = "predictions.extxyz",
     properties: Sequence[str] | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     device: str = "cpu",
     dtype: str = "float32",
 ) -> PredictResult:
@@ -50,7 +50,7 @@ def predict_file(
         data: ``{path, format, units, keys, charge}``, or the path or paths alone.
         output: ``.xyz`` or ``.extxyz``, compressed if ``.gz`` follows.
         properties: what to predict; by default all that the model gives.
-        batch_size: structures evaluated together.
+        batch_size: structures evaluated together; null: as many as have some ten thousand edges.
         device: where the model runs.
         dtype: ``float32`` or ``float64``.
 

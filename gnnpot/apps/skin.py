@@ -80,7 +80,7 @@ class NeighborSkin:
             return wide
         first = wide.edge_of_pair
         vectors = edge_vectors_of(wide, wide.edge_index.index_select(1, first), wide.edge_shifts.index_select(0, first))
-        return _without_far_pairs(wide, vectors.square().sum(dim=1) < self.cutoff**2)
+        return without_far_pairs(wide, vectors.square().sum(dim=1) < self.cutoff**2)
 
     @property
     def shortest_distance(self) -> float:
@@ -137,7 +137,7 @@ class NeighborSkin:
         return wide
 
 
-def _without_far_pairs(wide: AtomicGraph, near: Tensor) -> AtomicGraph:
+def without_far_pairs(wide: AtomicGraph, near: Tensor) -> AtomicGraph:
     """The graph with both edges of the pairs ``near`` ``(n_pairs,)`` alone; edges and pairs are numbered anew."""
     kept = near[wide.pair_of_edge]
     edges = kept.nonzero()[:, 0]

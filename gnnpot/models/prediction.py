@@ -1,6 +1,6 @@
 """Predictions for many structures: batches of similar cost, one dict per frame in the order given."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ase
@@ -20,6 +20,9 @@ Prediction = dict[str, Any]
 """``energy`` float eV, ``energies`` (n,), ``forces`` (n, 3), ``stress`` (3, 3) eV/Å³, ``polarization`` (3,) e·Å,
 ``born_effective_charges`` (n, 3, 3) e: what was asked for."""
 
+EVALUATION_EDGES = 60_000
+"""Edges in a batch that is evaluated without training: enough to keep a core busy, little memory."""
+
 STRUCTURE_LEVEL = ("energy", "stress", "polarization")
 
 
@@ -37,7 +40,7 @@ def predict(
     model: Potential,
     frames: Sequence[ase.Atoms],
     properties: Iterable[str] | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Prediction]:
     """Predict properties of frames, in the order given.
@@ -46,7 +49,7 @@ def predict(
         model: any potential.
         frames: structures.
         properties: names of properties; by default all that the model gives.
-        batch_size: structures evaluated together.
+        batch_size: structures evaluated together; None: as many as have `EVALUATION_EDGES` edges.
         progress: called with the number of structures done after each batch.
 
     Raises:
@@ -63,14 +66,32 @@ def predict(
     refuse_unfit(model, frames)
     order = sorted(range(len(frames)), key=lambda k: len(frames[k]))
     found: list[Prediction] = [{} for _ in frames]
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        graphs = [graph_from_atoms(frames[k], model.cutoff) for k in chosen]
-        for k, prediction in zip(chosen, predict_graph(model, collate(graphs), wanted), strict=True):
+    n_done = 0
+    for chosen, graph in _batches(model, frames, order, batch_size):
+        for k, prediction in zip(chosen, predict_graph(model, graph, wanted), strict=True):
             found[k] = prediction
+        n_done += len(chosen)
         if progress is not None:
-            progress(start + len(chosen))
+            progress(n_done)
     return found
+
+
+def _batches(
+    model: Potential, frames: Sequence[ase.Atoms], order: Sequence[int], batch_size: int | None
+) -> Iterator[tuple[list[int], AtomicGraph]]:
+    """Frames that are evaluated together, in this order, with their graph."""
+    chosen: list[int] = []
+    graphs: list[AtomicGraph] = []
+    for k in order:
+        graph = graph_from_atoms(frames[k], model.cutoff)
+        n_edges = graph.n_edges + sum(other.n_edges for other in graphs)
+        if chosen and (n_edges > EVALUATION_EDGES if batch_size is None else len(chosen) == batch_size):
+            yield chosen, collate(graphs)
+            chosen, graphs = [], []
+        chosen.append(k)
+        graphs.append(graph)
+    if chosen:
+        yield chosen, collate(graphs)
 
 
 def refuse_unfit(model: Potential, frames: Sequence[ase.Atoms]) -> None:

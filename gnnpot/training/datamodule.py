@@ -8,10 +8,8 @@ import torch
 
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.store import GraphStore
+from gnnpot.models.prediction import EVALUATION_EDGES
 from gnnpot.training.batches import BatchOrder, Indices, TrainingBatch, TrainingBatches
-
-EVALUATION_EDGES = 60_000
-"""Edges in a batch that is evaluated without training: enough to keep a core busy, little memory."""
 
 KEPT_EDGES = 3_000_000
 """Edges of validation graphs that are kept in memory instead of being put together again each time."""

@@ -203,6 +203,19 @@ def test_unavailable_property_names_the_models_that_have_it(model):
             derive(model, graph_of(model, rattled()), ["energy"])
 
 
+@pytest.mark.parametrize("n_edges", [1, 150])
+def test_batches_by_edges_change_nothing(model, n_edges, monkeypatch):
+    frames = [rattled((2, 1, 1), seed=1), structures()["molecule"], rattled(seed=2), structures()["molecule"]]
+    whole = predict(model, frames, ["forces"])
+    monkeypatch.setattr("gnnpot.models.prediction.EVALUATION_EDGES", n_edges)
+    done: list[int] = []
+    parts = predict(model, frames, ["forces"], progress=done.append)
+    assert done[-1] == 4
+    assert len(done) == 4 if n_edges == 1 else len(done) > 1
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one["forces"], other["forces"], rtol=1e-9, atol=1e-10)
+
+
 def test_prediction_keeps_the_order_of_the_frames(model):
     frames = [rattled((2, 1, 1), seed=1), rattled(seed=2), structures()["molecule"]]
     together = predict(model, frames, batch_size=2)

@@ -6,8 +6,9 @@ import pytest
 from gnnpot.config import compose
 from gnnpot.data.bundled import bundled_path
 from gnnpot.errors import ConfigError
+from gnnpot.models.prediction import EVALUATION_EDGES
 from gnnpot.training.assembly import _trainer, budget_of, validation_interval
-from gnnpot.training.datamodule import EVALUATION_EDGES, evaluation_batches
+from gnnpot.training.datamodule import evaluation_batches
 from gnnpot.training.resume import completed, merged
 from gnnpot.training.settings import checked_settings
 
