@@ -79,6 +79,9 @@ def electric_of(
             "dielectric is missing: the model predicts Born charges, and the correction for polar modes also needs ε∞, "
             "which the structure is not labeled with. Give dielectric=3.1 (or 3 or 9 numbers), or nac=false"
         )
+    if "charge" in atoms.info:
+        primitive = primitive.copy()
+        primitive.info["charge"] = atoms.info["charge"]
     source = "given" if given is not None else "label of the structure"
     predicted = predict(potential, [primitive], ["born_effective_charges"])[0]["born_effective_charges"]
     born, dielectric = _symmetrized(predicted, tensor, primitive, symprec)

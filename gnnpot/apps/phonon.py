@@ -215,7 +215,7 @@ def _force_constants(crystal: Any, calculator: Calculator, atoms: Atoms) -> floa
         def forces_of(supercell: Atoms) -> np.ndarray:
             nonlocal done
             if charge is not None:
-                supercell.info["charge"] = charge * len(supercell) // len(atoms)
+                supercell.info["charge"] = charge * (len(supercell) // len(atoms))
             forces = _forces(calculator, supercell)
             done += 1
             if progress.wants_figures(done):
