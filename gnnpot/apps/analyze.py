@@ -78,7 +78,7 @@ def analyze(
         fit: ps, range of the straight line; None takes 0.1 to 0.5 of a block.
         blocks: number of parts of a trajectory from which errors come.
         born_every: frames from one with predicted Born charges to the next; linear between them.
-        max_time: ps, length of the correlation of ``infrared``; None takes a tenth of the trajectory, at most 2.
+        max_time: ps, length of the correlation of ``infrared``; None takes a quarter of the trajectory, at most 2.
         window: of the correlation: ``hann``, ``blackman`` or ``none``.
         seed: of the bootstrap.
         output: folder for ``report.html``, ``KIND.json``, ``KIND.csv`` and figures.

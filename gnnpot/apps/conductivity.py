@@ -166,8 +166,9 @@ def _activations(
     return result
 
 
-def _haven(estimates: Mapping[str, Estimate]) -> float | None:
-    collective = estimates["integer"].value
+def _haven(estimates: Mapping[str, Estimate], method: str) -> float | None:
+    """Nernst-Einstein's conductivity over the collective one; None where that is not positive."""
+    collective = estimates[method].value
     return estimates["nernst_einstein"].value / collective if collective > 0 else None
 
 
@@ -189,7 +190,7 @@ def _record(
             {
                 **facts_of(t),
                 "born_charges": sources[t.name],
-                "haven_ratio": _haven(found[t.name]),
+                "haven_ratio": _haven(found[t.name], "integer"),
                 "conductivity": {
                     name: {
                         "value_S_per_cm": e.value,
@@ -209,17 +210,19 @@ def _record(
 
 def _table(trajectories: Sequence[Trajectory], found: Mapping[str, Mapping[str, Estimate]]) -> Table:
     columns = (
+        Column("method", is_number=False),
         Column("T (K)"),
-        *(Column(name, "σ (S/cm)") for name in METHODS.values()),
+        Column("σ (S/cm)"),
         Column("Haven ratio"),
         Column("fit (ps)"),
     )
     rows = []
     for t in trajectories:
         estimates = found[t.name]
-        cells = [with_error(estimates[n].value, estimates[n].error) if n in estimates else "–" for n in METHODS]
-        fit = estimates["integer"].fit
-        rows.append((f"{t.temperature:.0f}", *cells, significant(_haven(estimates)), f"{fit[0]:.3g} to {fit[1]:.3g}"))
+        for name, e in estimates.items():
+            haven = "–" if name == "nernst_einstein" else significant(_haven(estimates, name))
+            fit = f"{e.fit[0]:.3g} to {e.fit[1]:.3g}"
+            rows.append((METHODS[name], f"{t.temperature:.0f}", with_error(e.value, e.error), haven, fit))
     return Table(columns, tuple(rows), title="Ionic conductivity")
 
 
@@ -243,8 +246,19 @@ def _sentences(
         else:
             said.append(f"{t.name}: Born charges are {sources[t.name]}.")
             said += _disagreement(t, found[t.name])
+        said += _unresolved(t, found[t.name])
         said += [f"{t.name}: {note}" for note in t.notes]
     return tuple(said)
+
+
+def _unresolved(trajectory: Trajectory, estimates: Mapping[str, Estimate]) -> list[str]:
+    names = [METHODS[name] for name, e in estimates.items() if e.value < 2 * e.error]
+    if not names:
+        return []
+    return [
+        f"{trajectory.name}: not resolved from zero (less than two standard errors): {'; '.join(names)}. Simulate "
+        "longer, hotter, or a larger cell."
+    ]
 
 
 def _disagreement(trajectory: Trajectory, estimates: Mapping[str, Estimate]) -> list[str]:

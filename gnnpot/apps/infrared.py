@@ -127,7 +127,7 @@ def _falling(window: str, n: int) -> FloatArray:
 
 
 def _correlation_time(trajectory: Trajectory, given: float | None) -> float:
-    longest = min(LONGEST, trajectory.duration / 10.0) if given is None else float(given)
+    longest = min(LONGEST, trajectory.duration / 4.0) if given is None else float(given)
     if not 4 * trajectory.interval <= longest <= trajectory.duration / 2.0:
         raise ConfigError(
             f"max_time={longest:.3g} ps of the correlation: with frames {trajectory.interval:.3g} ps apart over "
@@ -156,7 +156,7 @@ def _end_of(wavenumbers: FloatArray, absorption: FloatArray) -> int:
 def _table(peaks: Sequence[tuple[float, float]]) -> Table:
     columns = (Column("peak"), Column("wavenumber (cm⁻¹)"), Column("α n (cm⁻¹)"))
     rows = tuple((str(k + 1), f"{place:.0f}", significant(height)) for k, (place, height) in enumerate(peaks[:12]))
-    return Table(columns, rows, title="Infrared peaks, the highest first")
+    return Table(columns, rows, title="Peaks")
 
 
 def _sentences(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -35,7 +35,8 @@ def displacement_figure(
             axes.plot(lags, values, color=color, lw=1.0, label=name)
             inside = (lags >= fits[name][0] - 1e-9) & (lags <= fits[name][1] + 1e-9)
             axes.plot(lags[inside], values[inside], color=color, lw=2.8, alpha=0.55)
-        axes.set(title=title, xlabel="time (ps)", ylabel=unit, xlim=(0, None), ylim=(0, None))
+        top = max(float(values.max()) for _, values in curves.values()) * (1.1 + 0.1 * len(curves))
+        axes.set(title=title, xlabel="time (ps)", ylabel=unit, xlim=(0, None), ylim=(0, top or 1.0))
         axes.legend(loc="upper left")
     return d.figure
 

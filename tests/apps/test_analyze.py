@@ -24,7 +24,7 @@ WALK = 0.4
 """Å²/ps, diffusion coefficient of the walkers."""
 
 
-def walkers(path, temperature=800.0, diffusion=WALK, n_frames=800, wrap=False, seed=0, born=None):
+def walkers(path, temperature=800.0, diffusion=WALK, n_frames=600, wrap=False, seed=0, born=None):
     """20 Li that walk at random, and 20 heavy Cl that shake in their places."""
     rng = np.random.default_rng(seed)
     steps = rng.normal(scale=np.sqrt(2 * diffusion * INTERVAL), size=(n_frames, 20, 3))
@@ -105,7 +105,7 @@ def test_independent_ions_conduct_by_nernst_einstein(walk, tmp_path, capsys):
     assert facts["conductivity"]["nernst_einstein"]["error_S_per_cm"] < 0.1 * expected
     born, integer = (facts["conductivity"][name]["value_S_per_cm"] for name in ("born", "integer"))
     assert born == pytest.approx(integer, rel=1e-4)
-    assert "8 of 800 frames" in facts["born_charges"]
+    assert "6 of 600 frames" in facts["born_charges"]
     assert result.record["integer_charges_e"] == {"Cl": -1.0, "Li": 1.0}
     assert 0.3 < facts["haven_ratio"] < 3.0
     assert "more than three standard errors" not in capsys.readouterr().out
@@ -130,7 +130,7 @@ def test_born_charges_that_move_with_the_ions_give_the_path_of_the_dipole():
 def test_activation_energy_from_several_temperatures(tmp_path):
     kelvin, energy = (600, 800, 1000), 0.25
     paths = [
-        walkers(tmp_path / f"{t}.traj", diffusion=8.0 * np.exp(-energy / (units.kB * t)), n_frames=320, seed=t)
+        walkers(tmp_path / f"{t}.traj", diffusion=8.0 * np.exp(-energy / (units.kB * t)), n_frames=200, seed=t)
         for t in kelvin
     ]
     settings = {"temperature": list(kelvin), "skip": 0.0, "blocks": 4}
@@ -160,9 +160,9 @@ FREQUENCY = 12.0
 
 @pytest.fixture(scope="module")
 def oscillators(tmp_path_factory):
-    """20 pairs of ions, Z = ±1, that vibrate at 12 THz about a heavy partner, at 300 K."""
+    """12 pairs of ions, Z = ±1, that vibrate at 12 THz about a heavy partner, at 300 K."""
     rng = np.random.default_rng(1)
-    interval, n_frames, mass, n = 0.004, 1250, 7.0, 20
+    interval, n_frames, mass, n = 0.004, 700, 7.0, 12
     omega = 2 * np.pi * FREQUENCY * 1e-3 / units.fs
     amplitude = rng.normal(scale=np.sqrt(units.kB * 300 / mass) / omega, size=(2, n, 3))
     born = np.array([np.eye(3)] * n + [-np.eye(3)] * n)
@@ -185,10 +185,10 @@ def test_an_oscillator_absorbs_at_its_frequency_with_its_strength(oscillators, t
     """∫ α n dν = <J²> / (12 V k_B T ε0 c²), in SI."""
     path = oscillators
     result = analyze(
-        "infrared", path, interval=4, temperature=300, output=tmp_path / "ir", skip=0.0, max_time=0.8, blocks=3
+        "infrared", path, interval=4, temperature=300, output=tmp_path / "ir", skip=0.0, max_time=0.45, blocks=3
     )
     record = result.record
-    assert record["peaks"][0]["wavenumber_per_cm"] == pytest.approx(FREQUENCY * 33.35641, abs=3.0)
+    assert record["peaks"][0]["wavenumber_per_cm"] == pytest.approx(FREQUENCY * 33.35641, abs=4.0)
     assert len(record["peaks"]) == 1
     assert record["velocities"] == "momenta of the frames"
     found = np.trapezoid(record["absorption_per_cm"], record["wavenumbers_per_cm"])
@@ -206,7 +206,7 @@ def test_an_oscillator_absorbs_at_its_frequency_with_its_strength(oscillators, t
 def oscillator_current(path):
     """Mean square of dP/dt, (e·Å/ps)²."""
     frames = ase.io.read(path, index=":")
-    velocities = np.array([frame.get_velocities()[:20] for frame in frames]) * units.fs * 1e3
+    velocities = np.array([frame.get_velocities()[:12] for frame in frames]) * units.fs * 1e3
     return float(np.mean(velocities.sum(axis=1) ** 2) * 3)
 
 
@@ -221,7 +221,16 @@ def test_velocities_may_come_from_positions(oscillators, tmp_path):
 
 
 def test_our_own_simulation_tells_time_and_temperature(argon_potential, argon, tmp_path):
-    md(argon_potential, argon, temperature=60, steps=205, output=tmp_path / "md", timestep=4, trajectory_interval=4)
+    md(
+        argon_potential,
+        argon,
+        temperature=60,
+        steps=205,
+        output=tmp_path / "md",
+        timestep=4,
+        trajectory_interval=4,
+        log_interval=50,
+    )
     trajectory = load_trajectory(tmp_path / "md" / "trajectory.extxyz", None, None, 0.0)
     assert trajectory.interval == pytest.approx(0.016)
     assert len(trajectory.frames) == 52
