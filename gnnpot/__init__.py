@@ -11,6 +11,7 @@ from gnnpot._version import __version__
 
 if TYPE_CHECKING:
     from gnnpot.apps.analyze import analyze
+    from gnnpot.apps.benchmark import benchmark
     from gnnpot.apps.calculator import Calculator
     from gnnpot.apps.check import check
     from gnnpot.apps.evaluate import evaluate
@@ -32,6 +33,7 @@ PUBLIC = {
     "Calculator": "gnnpot.apps.calculator",
     "Potential": "gnnpot.models.potential",
     "analyze": "gnnpot.apps.analyze",
+    "benchmark": "gnnpot.apps.benchmark",
     "check": "gnnpot.apps.check",
     "derive": "gnnpot.models.potential",
     "evaluate": "gnnpot.apps.evaluate",
@@ -55,6 +57,7 @@ __all__ = [
     "Potential",
     "__version__",
     "analyze",
+    "benchmark",
     "check",
     "derive",
     "evaluate",

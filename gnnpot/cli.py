@@ -55,6 +55,16 @@ VERBS: dict[str, Verb] = {
             "gnnpot predict checkpoint=model/ data.path='[a.cif,b.cif]' output=both.extxyz",
         ),
     ),
+    "benchmark": Verb(
+        "gnnpot.apps.benchmark:benchmark",
+        "Train several models alike and compare them on one page: accuracy, cost, physics.",
+        (
+            "gnnpot benchmark data.path=mine.extxyz trainer.max_time=00:00:30:00   # three models, half an hour each",
+            "gnnpot benchmark matrix=quick                      # bundled data, two sizes, two seeds, 3 minutes",
+            "gnnpot benchmark models='[hdnnp,{ase: ase.calculators.emt.EMT}]' sizes=[50,200,null] seeds=[0,1,2]",
+        ),
+        takes_config=True,
+    ),
     "md": Verb(
         "gnnpot.apps.md:md",
         "Molecular dynamics with a trained model: NVE, NVT or NPT.",

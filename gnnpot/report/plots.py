@@ -1,6 +1,6 @@
 """Figures of a training: learning curves, parity, force errors, bars by group.
 
-This module and `style` are the only ones that import matplotlib. No pyplot, no global settings.
+No pyplot, no global settings: `style` has the canvas.
 """
 
 from collections.abc import Mapping, Sequence
@@ -207,7 +207,9 @@ def _running_median(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64]) -
         axes.plot(center, curve, color=PART_COLORS["val"], lw=width, zorder=5)
 
 
-def error_distribution(parts: Mapping[str, ParityData], name: str) -> page.Figure | None:
+def error_distribution(
+    parts: Mapping[str, ParityData], name: str, colors: Mapping[str, str] = PART_COLORS
+) -> page.Figure | None:
     """Share of atoms (structures, for energies) whose error lies below a value, one curve for each part."""
     p = PROPERTIES[name]
     sizes = {part: e for part, data in parts.items() if (e := _error_sizes(data, name)).any()}
@@ -225,7 +227,7 @@ def error_distribution(parts: Mapping[str, ParityData], name: str) -> page.Figur
     with drawing(3.7, 3.2, f"{title}, medians in {p.report_unit}: {medians}", caption) as d:
         axes = d.canvas.add_subplot()
         for i, (part, error) in enumerate(sizes.items()):
-            color = PART_COLORS.get(part, SERIES_COLORS[(i + 2) % len(SERIES_COLORS)])
+            color = colors.get(part, SERIES_COLORS[(i + 2) % len(SERIES_COLORS)])
             quantiles = np.linspace(0, 1, min(len(error), 400))
             values = np.maximum(np.quantile(error, quantiles), lowest)
             axes.plot(values, 100 * quantiles, color=color, label=part_title(printable(part)), zorder=3)

@@ -1,0 +1,152 @@
+"""Speed and physics of the models of a benchmark: measured after the trainings, models in turn, kept in a file."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from rich.console import Console
+
+from gnnpot.apps import physics_tests as physics
+from gnnpot.apps.benchmark_ase import calculator_of, predicted_by
+from gnnpot.apps.benchmark_cells import representatives
+from gnnpot.apps.benchmark_curves import bond_stretch, dimer_curves, reference_dimers
+from gnnpot.apps.benchmark_plan import Cell, DataRecord, Entrant
+from gnnpot.apps.calculator import Calculator
+from gnnpot.apps.evaluate import write_json
+from gnnpot.apps.structures import load_structure
+from gnnpot.models.store import load
+
+N_ATOMS = 64
+"""Atoms of the structure on which speed is measured, at least, where it can be repeated."""
+
+ROUNDS = 15
+SLOW_SECONDS = 2.0
+"""A model that takes longer for a step is timed over three rounds."""
+
+STEP_ANG = 0.01
+"""Root-mean-square move of a coordinate between two timed steps, as in a simulation, Å."""
+
+DRIFT = {"temperature": 300.0, "steps": 600, "timestep": 0.5}
+
+
+def measured(
+    entrants: Sequence[Entrant],
+    cells: Sequence[Cell],
+    records: Mapping[str, DataRecord],
+    output: Path,
+    console: Console,
+    dimers: str | None,
+) -> dict[str, Any]:
+    """Speed and physics of the models on each data set; what was measured of the same models is taken from the file."""
+    by_name = {entrant.name: entrant for entrant in entrants}
+    found = {}
+    for name, record in records.items():
+        shown = representatives(cells, name)
+        file = output / "data" / f"{name}-measures.json"
+        mark = _fingerprint(shown, dimers)
+        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        if known.get("fingerprint") != mark:
+            with console.status(f"measuring speed and physics on {name}"):
+                known = {"fingerprint": mark, **_measures(shown, by_name, record, dimers)}
+            write_json(file, known)
+        found[name] = {key: value for key, value in known.items() if key != "fingerprint"}
+    return found
+
+
+def _fingerprint(shown: Mapping[str, Cell], dimers: str | None) -> str:
+    """Changes with the models that are measured."""
+    digest = hashlib.sha256(str(dimers).encode())
+    for model, cell in shown.items():
+        digest.update(model.encode() + (cell.folder / "metrics.json").read_bytes())
+    return digest.hexdigest()
+
+
+def _measures(
+    shown: Mapping[str, Cell], by_name: Mapping[str, Entrant], record: DataRecord, dimers: str | None
+) -> dict[str, Any]:
+    fast = {model: _calculator(by_name[model], cell, "float32") for model, cell in shown.items()}
+    exact = {model: _calculator(by_name[model], cell, "float64") for model, cell in shown.items()}
+    example = physics.bare(record.test[0])
+    numbers = sorted({int(z) for atoms in record.frames for z in atoms.numbers})
+    elements_of = {model: set(numbers) for model in shown}
+    stretch, where = bond_stretch(example, exact)
+    return {
+        "cost": seconds_per_atom(fast, example),
+        "physics": {
+            model: _laws(cell, example) if by_name[model].is_trained else _net_force(exact[model], example)
+            for model, cell in shown.items()
+        },
+        "stretch": {"where": where, "models": stretch},
+        "dimers": dimer_curves(exact, elements_of),
+        "dimer_references": reference_dimers(dimers, set(numbers)) if dimers else {},
+        "structure": {"formula": example.get_chemical_formula(mode="metal"), "n_atoms": len(example)},
+        "drift": DRIFT,
+    }
+
+
+def _calculator(entrant: Entrant, cell: Cell, dtype: str) -> Any:
+    return Calculator(cell.folder, dtype=dtype) if entrant.is_trained else calculator_of(entrant)
+
+
+def seconds_per_atom(calculators: Mapping[str, Any], example: Atoms) -> dict[str, Any]:
+    """Least processor time of forces per atom and step, s, the models in turn in one process on one thread.
+
+    The structure is repeated to at least `N_ATOMS` atoms where it is periodic; between the steps its atoms move as
+    far as in a simulation, so that neighbor lists are used as they are there.
+    """
+    copies = 1
+    while copies**3 * len(example) < N_ATOMS and example.pbc.all():
+        copies += 1
+    atoms = load_structure(example, copies)
+    fastest: dict[str, float] = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for model, calculator in calculators.items():
+            fastest[model] = min(_timed(calculator, atoms, 0), _timed(calculator, atoms, 1))
+        for k in range(2, ROUNDS):
+            for model, calculator in calculators.items():
+                if k < 3 or fastest[model] < SLOW_SECONDS:
+                    fastest[model] = min(fastest[model], _timed(calculator, atoms, k))
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        "n_atoms": len(atoms),
+        "rounds": ROUNDS,
+        "s_per_atom_step": {model: seconds / len(atoms) for model, seconds in fastest.items()},
+    }
+
+
+def _timed(calculator: Any, atoms: Atoms, k: int) -> float:
+    moved = atoms.copy()
+    moved.positions += np.random.default_rng(k).normal(scale=STEP_ANG, size=moved.positions.shape)
+    moved.calc = calculator
+    started = time.process_time()
+    moved.get_forces()
+    return time.process_time() - started
+
+
+def _laws(cell: Cell, example: Atoms) -> dict[str, float | None]:
+    """Net force, asymmetry of the force Jacobian and energy drift of a model trained here, in float64."""
+    potential = load(cell.folder, dtype="float64").requires_grad_(False)
+    rng = np.random.default_rng(0)
+    found: dict[str, float | None] = {
+        "net_force": physics.net_force(potential, example, rng),
+        "nonconservativeness": physics.nonconservativeness(potential, example, rng),
+        "drift": None,
+    }
+    if physics.has_energy(potential):
+        drift = physics.nve_drift(potential, example, rng, DRIFT["temperature"], int(DRIFT["steps"]), DRIFT["timestep"])
+        found["drift"] = drift if np.isfinite(drift) else None
+    return found
+
+
+def _net_force(calculator: Any, example: Atoms) -> dict[str, float | None]:
+    forces = predicted_by(calculator, example).get("forces")
+    return {"net_force": None if forces is None else float(np.linalg.norm(forces.mean(axis=0)))}

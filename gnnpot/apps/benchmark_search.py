@@ -1,0 +1,187 @@
+"""Hyperparameters for a benchmark: a stated space per model, searched by Optuna on validation errors alone."""
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from gnnpot.apps.benchmark_cells import FINISHED, run_cells, status_of
+from gnnpot.apps.benchmark_plan import Entrant, refuse_shared, slug
+from gnnpot.data.files import replacing
+from gnnpot.errors import ConfigError, did_you_mean
+from gnnpot.keys import metric_name
+from gnnpot.report.formatting import significant
+from gnnpot.report.terminal import say
+
+SEARCH_KEYS = ("trials", "max_epochs", "max_time", "size", "seed", "spaces")
+RANGE_KEYS = ("low", "high", "log")
+OBJECTIVE = "geometric mean of the validation MAE of energy (meV/atom) and forces (meV/Å)"
+BEST_FILE = "best.yaml"
+SUMMARY_FILE = "search.json"
+
+LayOut = Callable[[Entrant, Path], None]
+"""Writes configuration and split (without test structures) of a trial of a model into a folder."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search does, besides the spaces."""
+
+    trials: int
+    seed: int
+    jobs: int
+    launcher: str
+    slurm: Mapping[str, Any]
+    folder: Path
+
+
+def objective_of(folder: Path) -> float | None:
+    """What a search minimizes: √(MAE_E · MAE_F) of the validation structures, or the one that a model has.
+
+    None where the training is not finished. Test structures have no say: trials have none.
+    """
+    if status_of(folder) != FINISHED:
+        return None
+    errors = json.loads((folder / "metrics.json").read_text(encoding="utf-8")).get("val", {})
+    values = [errors[key] for name in ("energy", "forces") if (key := metric_name(name, "mae")) in errors]
+    if not values:
+        raise ConfigError(f"{folder}: the validation structures have no energy and no forces to search by")
+    return math.prod(values) ** (1.0 / len(values))
+
+
+def space_of(entrant: Entrant, spaces: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The space of a model, by its own name or by that of the model that it configures.
+
+    Raises:
+        ConfigError: there is none, or an entry is neither a range nor a list of choices.
+    """
+    model = next((word.partition("=")[2] for word in entrant.overrides if word.startswith("model=")), entrant.name)
+    space = spaces.get(entrant.name, spaces.get(model))
+    if not isinstance(space, Mapping) or not space:
+        raise ConfigError(f"search.spaces has nothing for {entrant.name!r}; {did_you_mean(entrant.name, spaces)}")
+    refuse_shared("search.spaces", space)
+    for key, entry in space.items():
+        is_range = isinstance(entry, Mapping) and {"low", "high"} <= entry.keys() <= set(RANGE_KEYS)
+        if not is_range and not (isinstance(entry, list) and entry):
+            raise ConfigError(
+                f"search.spaces.{entrant.name}.{key}={entry}: give {{low: 1, high: 2}} or a list of choices"
+            )
+    return space
+
+
+def searched(
+    entrants: Sequence[Entrant], spaces: Mapping[str, Any], plan: SearchPlan, lay_out: LayOut, console: Console
+) -> list[Entrant]:
+    """The models with the best settings that were found, one after the other, in the order given.
+
+    Each has a study of its own in ``search/study.db``; a search that was stopped goes on with the trials that are
+    left. The best settings are written to ``search/best.yaml``, as ``models`` that a benchmark takes.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    found, summary = [], {}
+    for entrant in entrants:
+        if not entrant.is_trained:
+            found.append(entrant)
+            continue
+        best, facts = _search(entrant, space_of(entrant, spaces), plan, lay_out, console)
+        found.append(replace(entrant, overrides=(*entrant.overrides, *best)))
+        summary[entrant.name] = facts
+    _write(plan.folder / SUMMARY_FILE, json.dumps({"objective": OBJECTIVE, "models": summary}, indent=2) + "\n")
+    models = [{e.name: list(e.overrides)} for e in found if e.is_trained]
+    text = yaml.safe_dump({"models": models}, sort_keys=False, allow_unicode=True, width=1000)
+    _write(plan.folder / BEST_FILE, f"# @package _global_\n# Lowest {OBJECTIVE}.\n{text}")
+    say(console, f"best settings: {plan.folder / BEST_FILE} (as configs/matrix/NAME.yaml they are matrix=NAME)")
+    return found
+
+
+def _search(
+    entrant: Entrant, space: Mapping[str, Any], plan: SearchPlan, lay_out: LayOut, console: Console
+) -> tuple[list[str], dict[str, Any]]:
+    """Overrides of the best trial of one model, and what is told of the search."""
+    study = _study(entrant, plan)
+    while (n_left := plan.trials - _n_ended(study)) > 0:
+        trials = [study.ask() for _ in range(min(n_left, plan.jobs))]
+        folders = {}
+        for trial in trials:
+            words = [] if trial.number == 0 else proposed(trial, space)
+            trial.set_user_attr("overrides", words)
+            folder = plan.folder / "trials" / f"{slug(entrant.name)}-{trial.number}"
+            lay_out(replace(entrant, overrides=(*entrant.overrides, *words)), folder)
+            folders[folder] = trial
+        for folder, status in run_cells(list(folders), plan.jobs, plan.launcher, plan.slurm, plan.folder / "slurm"):
+            value = objective_of(folder)
+            _tell(study, folders[folder], value)
+            shown = status if value is None else significant(value)
+            settings = ", ".join(folders[folder].user_attrs["overrides"]) or "as given"
+            say(console, f"search {entrant.name} [{_n_ended(study)}/{plan.trials}]: {shown}   {settings}")
+    done = [t for t in study.trials if t.value is not None]
+    if not done:
+        raise ConfigError(f"search: no training of {entrant.name} finished; see {plan.folder / 'trials'}")
+    best = min(done, key=lambda t: t.value)
+    first = next((t.value for t in done if t.number == 0), None)
+    facts = {"trials": _n_ended(study), "value": best.value, "as_given": first, "space": dict(space)}
+    overrides = list(best.user_attrs["overrides"])
+    return overrides, {**facts, "overrides": overrides}
+
+
+def _study(entrant: Entrant, plan: SearchPlan) -> Any:
+    """The study of a model in the database of this search; trials that were stopped are given up."""
+    try:
+        import optuna
+    except ImportError:
+        raise ConfigError("search= needs Optuna: pip install 'gnnpot[search]', or leave search=null") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(
+            storage=f"sqlite:///{plan.folder / 'study.db'}",
+            study_name=entrant.name,
+            sampler=optuna.samplers.TPESampler(seed=plan.seed, n_startup_trials=max(4, plan.trials // 4)),
+            load_if_exists=True,
+        )
+    for trial in study.trials:
+        if trial.state == optuna.trial.TrialState.RUNNING:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    return study
+
+
+def _n_ended(study: Any) -> int:
+    """Trials that count: those with a value, and those whose training failed by itself."""
+    return sum(1 for trial in study.trials if trial.value is not None or trial.user_attrs.get("failed"))
+
+
+def _tell(study: Any, trial: Any, value: float | None) -> None:
+    import optuna
+
+    if value is None:
+        trial.set_user_attr("failed", True)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    else:
+        study.tell(trial, value)
+
+
+def proposed(trial: Any, space: Mapping[str, Any]) -> list[str]:
+    """Overrides of `fit` that a trial proposes within a space."""
+    words = []
+    for key, entry in space.items():
+        if isinstance(entry, list):
+            texts = [str(choice).replace(" ", "") for choice in entry]
+            value: Any = trial.suggest_categorical(key, texts)
+        elif isinstance(entry["low"], int) and isinstance(entry["high"], int):
+            value = trial.suggest_int(key, entry["low"], entry["high"], log=bool(entry.get("log", False)))
+        else:
+            low, high = float(entry["low"]), float(entry["high"])
+            value = f"{trial.suggest_float(key, low, high, log=bool(entry.get('log', False))):.4g}"
+        words.append(f"{key}={value}")
+    return words
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

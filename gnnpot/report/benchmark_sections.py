@@ -1,0 +1,367 @@
+"""Sections of a benchmark's page, each from ``benchmark.json`` alone."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gnnpot.keys import PROPERTIES, metric_name
+from gnnpot.report.benchmark_plots import (
+    dimer_figure,
+    efficiency_figure,
+    force_error_medians,
+    model_colors,
+    pareto_figure,
+    stretch_figure,
+    structure_picture,
+)
+from gnnpot.report.benchmark_tables import (
+    MICRO,
+    accuracy_table,
+    at_largest,
+    at_size,
+    cost_table,
+    costs_of,
+    difference_table,
+    finished,
+    group_table,
+    mean_of,
+    n_training,
+    open_runs_table,
+    physics_table,
+    properties_of,
+    split_size,
+    with_error,
+)
+from gnnpot.report.facts import facts_table
+from gnnpot.report.formatting import significant
+from gnnpot.report.page import Block, Card, Cards, Column, Figure, Folded, Gallery, Listing, Section, Table, Text
+from gnnpot.report.parity import ParityData
+from gnnpot.report.plots import SINGULAR, bars, error_distribution, force_error_figure, parity_figure
+from gnnpot.report.worst import worst_table
+
+Results = Mapping[str, Any]
+Parts = Mapping[str, ParityData]
+
+N_PICTURES = 3
+
+
+def data_sections(results: Results, data: str, parts: Parts, suffix: str) -> list[Section]:
+    """All sections of one data set; ``suffix`` ends their titles where there are several."""
+    if not at_largest(results, data):
+        return []
+    colors = model_colors(list(results["models"]))
+    ordered = {model: parts[model] for model in at_largest(results, data) if model in parts}
+    found = (
+        _accuracy(results, data),
+        _differences(results, data),
+        _efficiency(results, data, colors),
+        _cost(results, data, colors),
+        _parity(ordered),
+        _details(ordered, colors),
+        _groups(results, data, colors),
+        _physics(results, data, colors),
+        _worst(results, data, ordered),
+    )
+    return [replace(section, title=section.title + suffix) for section in found if section is not None]
+
+
+def _accuracy(results: Results, data: str) -> Section:
+    rows = at_largest(results, data)
+    size = n_training(results, next(iter(rows.values()))[0])
+    table = accuracy_table(rows)
+    caption = (
+        f"Errors on the same {split_size(results, data, 'test')}, the most accurate forces first; trained on {size:,} "
+        "structures. Mean ± standard error over seeds, where there are several."
+    )
+    fixed = [m for m in rows if results["models"][m]["kind"] == "finished"]
+    if fixed:
+        caption += (
+            f" {', '.join(fixed)}: not trained here; reference energies per element were fitted to the training "
+            "structures, all else is as published."
+        )
+    blocks: list[Block] = [Cards(_cards(results, data)), replace(table, caption=caption)]
+    sizes = [s for s in results["data"][data]["sizes"] if s is not None and s != rows[next(iter(rows))][0]["size"]]
+    smaller = [
+        replace(accuracy_table(at_size(results, data, s)), title=f"{s:,} training structures")
+        for s in sizes
+        if at_size(results, data, s)
+    ]
+    blocks += [Folded("With fewer training structures", tuple(smaller))] if smaller else []
+    return Section("Accuracy", tuple(blocks))
+
+
+def _cards(results: Results, data: str) -> tuple[Card, ...]:
+    """The best model in each respect."""
+    rows, cards = at_largest(results, data), []
+    for name in properties_of(c for group in rows.values() for c in group):
+        p, key = PROPERTIES[name], metric_name(name, "mae")
+        having = {model: value for model, group in rows.items() if (value := mean_of(group, key)) is not None}
+        best = min(having, key=lambda model: having[model])
+        values = [float(c["errors"][key]) for c in rows[best] if key in c["errors"]]
+        cards.append(Card(f"Lowest {SINGULAR.get(name, p.report_name)} MAE", with_error(values), p.report_unit, best))
+    speeds = {m: s for m, c in costs_of(results, data).items() if (s := c["s_per_atom_step"]) is not None}
+    if speeds:
+        fastest = min(speeds, key=lambda model: speeds[model])
+        cards.append(Card("Fastest forces", significant(speeds[fastest] * MICRO), "µs per atom", fastest))
+    return tuple(cards)
+
+
+def _differences(results: Results, data: str) -> Section | None:
+    table = difference_table(results, data)
+    if table is None:
+        return None
+    first = next(c for c in results["comparisons"] if c["data"] == data)
+    units = "groups of test structures (those of one group together)" if first["is_grouped"] else "test structures"
+    text = (
+        f"Paired bootstrap: {first['n_units']:,} {units} were drawn with replacement 2,000 times, the same for both "
+        "models, and the errors of all seeds averaged. The interval says how far the difference depends on which "
+        "structures were tested; where it holds zero, these data cannot tell the two models apart."
+    )
+    shown, rest = _split_rows(table, "MAE")
+    folded = (Folded("Differences in RMSE", (rest,)),) if rest.rows else ()
+    return Section("Differences between models", (Text(text), shown, *folded))
+
+
+def _split_rows(table: Table, word: str) -> tuple[Table, Table]:
+    """Rows whose second cell holds a word, and the others."""
+    chosen = tuple(row for row in table.rows if word in row[1])
+    return replace(table, rows=chosen), replace(table, rows=tuple(row for row in table.rows if row not in chosen))
+
+
+def _efficiency(results: Results, data: str, colors: Mapping[str, str]) -> Section | None:
+    cells = finished(results, data)
+    figures = []
+    for name in properties_of(cells):
+        key = metric_name(name, "mae")
+        points: dict[str, dict[float, list[float]]] = {}
+        references: dict[str, float] = {}
+        for cell in cells:
+            if key not in cell["errors"]:
+                continue
+            if results["models"][cell["model"]]["kind"] == "finished":
+                references[cell["model"]] = cell["errors"][key]
+            else:
+                curve = points.setdefault(cell["model"], {})
+                curve.setdefault(n_training(results, cell), []).append(cell["errors"][key])
+        figure = efficiency_figure(name, dict(sorted(points.items())), references, colors)
+        figures += [figure] if figure is not None else []
+    caption = "Logarithmic scales; small training sets are part of the larger ones. Bars: standard error over seeds."
+    return Section("Learning from more data", (Gallery(tuple(figures), caption=caption),)) if figures else None
+
+
+def _cost(results: Results, data: str, colors: Mapping[str, str]) -> Section:
+    rows, costs = at_largest(results, data), costs_of(results, data)
+    names = properties_of(c for group in rows.values() for c in group)
+    name = "forces" if "forces" in names else names[0]
+    p = PROPERTIES[name]
+    errors = {m: v for m, g in rows.items() if (v := mean_of(g, metric_name(name, "mae"))) is not None}
+    panels = (
+        ("Time per atom and step", "µs", "s_per_atom_step", MICRO),
+        ("Training time, processor", "s", "training_cpu_s", 1.0),
+        ("Peak memory of training", "MB", "peak_memory_mb", 1.0),
+        ("Parameters", "", "n_parameters", 1.0),
+    )
+    label = f"{SINGULAR.get(name, p.report_name)} MAE ({p.report_unit})"
+    figures = []
+    for title, unit, key, factor in panels:
+        values = {m: float(c[key] or 0.0) * factor for m, c in costs.items() if c[key] is not None}
+        figure = pareto_figure(title, unit, values, errors, label, colors)
+        figures += [figure] if figure is not None else []
+    table = replace(cost_table(results, data), caption=_cost_caption(results, data))
+    blocks: list[Block] = [table]
+    if figures:
+        blocks.append(
+            Gallery(tuple(figures), caption="Lower left is better; the line joins models that none beats in both.")
+        )
+    return Section("Accuracy against cost", tuple(blocks))
+
+
+def _cost_caption(results: Results, data: str) -> str:
+    cost = results["measures"].get(data, {}).get("cost")
+    text = f"Means over seeds; {results['jobs']} training{'s' if results['jobs'] != 1 else ''} ran at a time."
+    if cost:
+        text += (
+            f" Forces: processor time of {cost['n_atoms']} atoms on one thread, the least of {cost['rounds']} steps, "
+            "the models in turn in one process."
+        )
+    return text
+
+
+def _parity(parts: Parts) -> Section | None:
+    galleries: dict[str, tuple[Figure, ...]] = {}
+    for name in dict.fromkeys(n for part in parts.values() for n in part.properties):
+        figures = [parity_figure(part, name, model) for model, part in parts.items() if name in part.properties]
+        galleries[name] = tuple(figure for figure in figures if figure is not None)
+    blocks: list[Block] = []
+    for name, gallery in galleries.items():
+        title = PROPERTIES[name].report_name.capitalize()
+        blocks.append(Gallery(gallery, title) if name in ("energy", "forces") else Folded(title, (Gallery(gallery),)))
+    caption = "The first seed of each model. Both axes are shared by label and prediction; the line is equality."
+    return Section("Prediction against reference", (Text(caption), *blocks)) if blocks else None
+
+
+def _details(parts: Parts, colors: Mapping[str, str]) -> Section | None:
+    figures = [force_error_medians(parts, colors)]
+    figures += [error_distribution(parts, name, colors) for name in ("forces", "energy")]
+    clouds = [force_error_figure(part, model) for model, part in parts.items()]
+    shown, folded = (tuple(f for f in some if f is not None) for some in (figures, clouds))
+    if not shown:
+        return None
+    blocks = (Folded("Every atom, model by model", (Gallery(folded),)),) if folded else ()
+    return Section("Errors in detail", (Gallery(shown), *blocks))
+
+
+def _groups(results: Results, data: str, colors: Mapping[str, str]) -> Section | None:
+    rows = at_largest(results, data)
+    blocks: list[Block] = []
+    for key, word in (("per_element", "element"), ("per_config_type", "config_type")):
+        table = group_table(rows, key, word, "mae")
+        if table is None or not table.rows:
+            continue
+        blocks.append(Folded(f"All {len(table.rows)} by {word}", (table,)) if len(table.rows) > 30 else table)
+        squared = group_table(rows, key, word, "rmse")
+        figure = _group_bars(rows, key, word, colors)
+        blocks += [Gallery((figure,))] if figure is not None else []
+        blocks += [Folded(f"RMSE by {word}", (squared,))] if squared is not None else []
+    return Section("By element and kind", tuple(blocks)) if blocks else None
+
+
+def _group_bars(rows: Mapping[str, Any], key: str, word: str, colors: Mapping[str, str]) -> Figure | None:
+    metric = metric_name("forces", "mae")
+    groups: dict[str, dict[str, float]] = {}
+    for model, cells in rows.items():
+        for name in cells[0]["errors"].get(key, {}):
+            values = [c["errors"][key][name][metric] for c in cells if metric in c["errors"].get(key, {}).get(name, {})]
+            if values:
+                groups.setdefault(name, {})[model] = sum(values) / len(values)
+    if not groups:
+        return None
+    shades = [colors[model] for model in dict.fromkeys(m for group in groups.values() for m in group)]
+    return bars(f"Force MAE by {word}", PROPERTIES["forces"].report_unit, groups, shades)
+
+
+def _physics(results: Results, data: str, colors: Mapping[str, str]) -> Section | None:
+    table = physics_table(results, data)
+    if table is None:
+        return None
+    measures = results["measures"][data]
+    drift, structure = measures["drift"], measures["structure"]
+    caption = (
+        f"On {structure['formula']} ({structure['n_atoms']} atoms) of the test set, in float64. ‖J−Jᵀ‖/‖J‖: asymmetry "
+        "of the force Jacobian, zero where forces are the gradient of an energy. Drift: "
+        f"{drift['steps'] * drift['timestep'] / 1000:g} ps from {drift['temperature']:g} K in steps of "
+        f"{drift['timestep']:g} fs. Roughness: largest deviation of the force from a cubic through its neighbors 0.01 "
+        "Å apart. Repels down to: the shortest distance, of all pairs of elements, to which two atoms alone repel each "
+        "other ever more, over the sum of their covalent radii; closer than that they fall into each other."
+    )
+    figures = [stretch_figure(measures["stretch"]["models"], measures["stretch"]["where"], colors)]
+    references = measures["dimer_references"]
+    figures += [dimer_figure(pair, dimer, references.get(pair), colors) for pair, dimer in measures["dimers"].items()]
+    shown = tuple(figure for figure in figures if figure is not None)
+    note = "Dimers lie far from most data: what a model says of them tells how it ends, not how accurate it is. Of a "
+    note += "direct-force model the work of the force is drawn."
+    return Section("Physics", (replace(table, caption=caption), Gallery(shown, caption=note)))
+
+
+def _worst(results: Results, data: str, parts: Parts) -> Section | None:
+    found = results["worst"].get(data)
+    if not found or found["model"] not in parts:
+        return None
+    table = worst_table(parts[found["model"]], len(found["rows"]))
+    names = [row[0] for row in table.rows]
+    pictures = tuple(
+        structure_picture(structure, f"Worst structure {k + 1}", name)
+        for k, (structure, name) in enumerate(zip(found["structures"][:N_PICTURES], names, strict=False))
+    )
+    caption = (
+        f"The largest errors of {found['model']}; largest: of one atom. The structures with labels and predictions are "
+        f"in {found['file']}."
+    )
+    rings = "Rings: the twelfth of the atoms with the largest force errors."
+    return Section("Worst structures", (replace(table, caption=caption), Gallery(pictures, caption=rings)))
+
+
+def open_runs_section(results: Results) -> Section | None:
+    """Runs that failed or were stopped, with the end of what they said."""
+    table = open_runs_table(results)
+    if table is None:
+        return None
+    text = (
+        f"{len(table.rows)} of {len(results['cells'])} runs are not in the tables below. The same command goes on with "
+        "them; finished ones are not run again."
+    )
+    failures = [cell for cell in results["cells"] if cell["status"] == "failed"]
+    folded = tuple(
+        Folded(f"{cell['folder']}: last lines", (Listing(cell["failure"]),)) for cell in failures if cell["failure"]
+    )
+    return Section("Runs that are missing", (Text(text), table, *folded))
+
+
+def procedure_sections(results: Results) -> list[Section]:
+    """How it was done: data and splits, settings of all and of each model, hardware and versions, the command."""
+    models = Table(
+        (Column("model", is_number=False), Column("settings", is_number=False)),
+        tuple((name, _settings_of(row)) for name, row in results["models"].items()),
+        caption="All else is the default of the model, and the same for all: splits, reference energies, loss, budget.",
+    )
+    data_rows = {
+        name: {
+            "level of theory": row["level_of_theory"],
+            "elements": row["elements"],
+            "structures": row["n_structures"],
+            "split": row["split"]["reason"],
+            **{f"{part} structures": row["split"][f"n_{key}"] for key, part in _PARTS.items()},
+            "split seed": row["split"]["seed"],
+            "sha256": row["sha256"],
+        }
+        for name, row in results["data"].items()
+    }
+    seeds = sorted({cell["seed"] for cell in results["cells"]})
+    shared = {**results["settings"], "seeds": seeds, "trainings at a time": results["jobs"]}
+    return [
+        Section("Data and splits", (facts_table(data_rows if len(data_rows) > 1 else next(iter(data_rows.values()))),)),
+        Section(
+            "Models and settings",
+            (models, *_search_blocks(results), Folded("Settings that all share", (facts_table(shared),))),
+        ),
+        Section("Environment", (facts_table(results["environment"]),)),
+        Section("Command", (Listing(results["command"]),)),
+    ]
+
+
+def _search_blocks(results: Results) -> list[Block]:
+    """What the search of hyperparameters found, and in which spaces."""
+    search = results.get("search")
+    if not search:
+        return []
+    columns = (
+        Column("model", is_number=False),
+        Column("trainings"),
+        Column("as given"),
+        Column("best"),
+        Column("settings found", is_number=False),
+    )
+    rows = tuple(
+        (
+            m,
+            str(f["trials"]),
+            significant(f["as_given"]),
+            significant(f["value"]),
+            ", ".join(f["overrides"]) or "as given",
+        )
+        for m, f in search["models"].items()
+    )
+    caption = f"{search['objective']}. Test structures had no say; every model had the same number of trainings."
+    spaces = {model: found["space"] for model, found in search["models"].items()}
+    table = Table(columns, rows, "Search of settings", caption)
+    return [table, Folded("Spaces that were searched", (facts_table(spaces),))]
+
+
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def _settings_of(row: Mapping[str, Any]) -> str:
+    if row["kind"] == "trained":
+        return ", ".join(row["overrides"])
+    arguments = ", ".join(f"{key}={value}" for key, value in row["arguments"].items())
+    return f"{row['calculator']}({arguments})"

@@ -1,0 +1,261 @@
+"""A real, tiny benchmark: two models and a calculator of others on some frames of MgO, two seeds, two sizes."""
+
+import json
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+
+import gnnpot.apps.benchmark_cells as cells_module
+from gnnpot.apps.benchmark import _subset, benchmark
+from gnnpot.apps.benchmark_cells import failure_of, run_cell, status_of
+from gnnpot.apps.benchmark_plan import DataRecord
+from gnnpot.apps.benchmark_results import command_line
+from gnnpot.cli import main
+from gnnpot.config import compose
+from gnnpot.data.bundled import bundled_path
+from gnnpot.data.splits import Split
+from gnnpot.data.writers import write_extxyz
+from gnnpot.errors import ConfigError, DataError, GnnpotWarning, TrainingError
+from gnnpot.report.benchmark_sections import open_runs_section
+from gnnpot.report.parity import load_parity
+from gnnpot.training.fit import fit
+
+TINY = ["model.cutoff=3.0", "model.n_radial=4"]
+CALCULATOR = {"ase": "ase.calculators.lj.LennardJones", "name": "lj", "arguments": {"sigma": 1.8, "rc": 4.0}}
+
+
+def in_this_process(folder, threads):
+    """What `run_cell` does, without the seconds that a new process takes to import everything."""
+    (folder / "failure.txt").unlink(missing_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GnnpotWarning)  # every frame has as many Mg as O
+        fit({"resume": str(folder)})
+    return status_of(folder)
+
+
+def never(folder, threads):
+    raise AssertionError(f"{folder} was run again")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Configuration and results of a finished benchmark."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    frames = [frame for frame in read(bundled_path("MgO"), ":") if len(frame) <= 16][:24]
+    write_extxyz(folder / "mgo.extxyz", frames)
+    config = {
+        "models": [
+            {"hdnnp": [*TINY, "model.n_angular=1", "model.hidden=[4]"]},
+            {"small-schnet": ["model=schnet", *TINY, "model.n_features=8", "model.n_interactions=1"]},
+            CALCULATOR,
+        ],
+        "data": {
+            "path": str(folder / "mgo.extxyz"),
+            "split": {"kind": "random", "fractions": [0.5, 0.2, 0.3]},
+            "cache": str(folder / "cache"),
+        },
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "threads": 1},
+        "sizes": [6],
+        "seeds": [0, 1],
+        "output": str(folder / "out"),
+        "jobs": 1,
+        "measure": False,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells_module, "run_cell", in_this_process)
+        patch.setattr("gnnpot.training.fit.write_report", lambda run_dir: None)
+        result = benchmark(config)
+    return config, result
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    """Leave out the page, which takes longer than all else."""
+    monkeypatch.setattr("gnnpot.apps.benchmark.write_pages", lambda output, results: output)
+
+
+def test_every_cell_is_finished_and_stands_in_the_results(made):
+    _, result = made
+    assert [cell["status"] for cell in result.results["cells"]] == ["finished"] * 5
+    assert json.loads((result.output / "benchmark.json").read_text()) == result.results
+    for name in ("report.html", "report.md", "worst-mgo.extxyz"):
+        assert (result.output / name).stat().st_size > 1000
+    text = (result.output / "report.html").read_text()
+    assert "small-schnet" in text
+    assert str(result.output) not in (result.output / "benchmark.json").read_text().replace(
+        json.dumps(result.results["command"]), ""
+    )
+
+
+def test_all_models_have_the_same_frames(made):
+    _, result = made
+    folders = [result.output / cell["folder"] for cell in result.results["cells"]]
+    tested = [load_parity(folder / "predictions.npz")["test"].frames.tolist() for folder in folders]
+    assert all(frames == tested[0] for frames in tested)
+    splits = [json.loads((f / "split.json").read_text()) for f in folders if (f / "split.json").is_file()]
+    assert len(splits) == 4
+    assert all(split == splits[0] for split in splits)
+    assert [len(splits[0][part]) for part in ("train", "val", "test")] == [6, 5, 7]
+
+
+def test_small_training_sets_are_part_of_larger_ones():
+    split = Split(np.arange(20), np.array([20]), np.array([21]), "random", None, 3, "", "")
+    record = DataRecord("a", [], split, {}, "")
+    parts = [set(_subset(record, size).train.tolist()) for size in (2, 7, 20)]
+    assert [len(part) for part in parts] == [2, 7, 20]
+    assert parts[0] < parts[1] < parts[2]
+
+
+def test_the_zero_of_energy_of_a_calculator_is_fitted_to_training_frames(made):
+    _, result = made
+    lj = next(cell for cell in result.results["cells"] if cell["model"] == "lj")
+    assert set(lj["provenance"]["reference_offsets_ev"]) == {"Mg", "O"}
+    assert lj["provenance"]["n_fitted"] == 12
+    assert lj["errors"]["energy_mae_mev_per_atom"] < 5000.0
+    assert "fitted to the training structures" in (result.output / "report.html").read_text()
+
+
+def test_finished_cells_are_not_run_again(made, tmp_path, monkeypatch, no_page):
+    config, result = made
+    shutil.copytree(result.output, tmp_path / "out")
+    monkeypatch.setattr(cells_module, "run_cell", never)
+    again = benchmark({**config, "output": str(tmp_path / "out")})
+    assert [c["errors"] for c in again.results["cells"]] == [c["errors"] for c in result.results["cells"]]
+
+
+def test_other_settings_are_refused_by_name(made):
+    config, _ = made
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs: 2 there, 3 now"):
+        benchmark({**config, "trainer": {**config["trainer"], "max_epochs": 3}})
+    with pytest.raises(ConfigError, match="train: other frames"):
+        benchmark({**config, "data": {**config["data"], "split": {**config["data"]["split"], "seed": 5}}})
+
+
+def test_a_page_is_rendered_from_the_json_alone(made, tmp_path):
+    _, result = made
+    shutil.copy(result.output / "benchmark.json", tmp_path)
+    assert main(["benchmark", f"output={tmp_path}", "render=true"]) == 0
+    assert (tmp_path / "report.html").read_bytes() == (result.output / "report.html").read_bytes()
+    assert (tmp_path / "report.md").read_text() == (result.output / "report.md").read_text()
+
+
+def test_the_command_asks_for_the_same_benchmark(made):
+    import shlex
+
+    from gnnpot.apps.benchmark import completed_benchmark
+
+    config, _ = made
+    whole = completed_benchmark(config)
+    assert compose("benchmark", shlex.split(command_line(whole))[2:]) == whole
+
+
+def test_a_failed_cell_is_reported_and_not_fatal(made, tmp_path, monkeypatch, no_page):
+    config, result = made
+    output = tmp_path / "out"
+    shutil.copytree(result.output, output)
+    (output / "cells" / "mgo" / "small-schnet-6-seed1" / "metrics.json").unlink()
+    failing = [sys.executable, "-c", "import sys; print('before'); sys.exit('gnnpot: the disk is full')"]
+    monkeypatch.setattr(cells_module, "command_of", lambda folder: failing)
+    found = benchmark({**config, "output": str(output), "seeds": [0, 1]})
+    assert [cell["status"] for cell in found.results["cells"]].count("failed") == 1
+    section = open_runs_section(found.results)
+    assert "small-schnet-6-seed1" in section.blocks[2].title
+    assert "the disk is full" in section.blocks[1].rows[0][-1]
+
+
+def test_nothing_finished_is_an_error_with_the_reason(made, tmp_path, monkeypatch):
+    config, _ = made
+    monkeypatch.setattr(cells_module, "command_of", lambda folder: [sys.executable, "-c", "raise SystemExit('no')"])
+    with pytest.raises(TrainingError, match="none of the 1 runs finished"):
+        benchmark({**config, "models": ["schnet"], "seeds": [0], "sizes": [None], "output": str(tmp_path)})
+
+
+def test_a_run_is_a_process_that_goes_on_where_it_was_stopped(made, tmp_path):
+    _, result = made
+    folder = tmp_path / "cell"
+    shutil.copytree(result.output / "cells" / "mgo" / "small-schnet-6-seed0", folder)
+    first = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").unlink()
+    assert run_cell(folder, threads=1) == "finished", failure_of(folder)
+    again = json.loads((folder / "metrics.json").read_text())
+    assert again["test"] == first["test"]
+
+
+def test_dry_run_starts_nothing(made, tmp_path, capsys):
+    config, _ = made
+    assert benchmark({**config, "output": str(tmp_path / "new"), "dry_run": True}) is None
+    assert not (tmp_path / "new").exists()
+    assert "5 runs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modles": []}, "did you mean 'models'"),
+        ({"models": ["schnett"]}, "did you mean 'schnet'"),
+        ({"models": []}, "name at least one"),
+        ({"models": ["schnet", "schnet"]}, "stands there twice"),
+        ({"models": [{"ase": "EMT"}]}, "no dotted name"),
+        ({"models": [{"ase": "a.B", "kwargs": {}}]}, "no key 'kwargs'"),
+        ({"models": [{"wide": ["model=schnet", "seed=3"]}]}, r"type seeds="),
+        ({"overrides": ["trainer.max_epochs=3"]}, r"type trainer\.max_epochs"),
+        ({"sizes": [0]}, "numbers of training structures"),
+        ({"seeds": []}, "whole numbers"),
+        ({"launcher": "slurm"}, "launcher='slurm' is unknown"),
+        ({"jobs": 0}, "at least 1"),
+        ({"datasets": {"a": {"pth": "x"}}}, r"data\.pth is unknown; did you mean 'path'"),
+        ({"models": [{"schnet": ["model.cutof=3"]}]}, "did you mean 'model.cutoff'"),
+        ({"sizes": [1000]}, "12"),
+    ],
+)
+def test_what_does_not_fit_is_explained(made, tmp_path, change, message):
+    config, _ = made
+    with pytest.raises((ConfigError, DataError), match=message):
+        benchmark({**config, "output": str(tmp_path), **change})
+
+
+def test_a_calculator_that_is_not_there_is_a_failed_run(made, tmp_path, monkeypatch, no_page):
+    config, result = made
+    output = tmp_path / "out"
+    shutil.copytree(result.output, output)
+    monkeypatch.setattr(cells_module, "run_cell", never)
+    models = [*config["models"], {"ase": "no_such_package.Calculator", "name": "missing"}]
+    found = benchmark({**config, "models": models, "output": str(output)})
+    missing = next(cell for cell in found.results["cells"] if cell["model"] == "missing")
+    assert missing["status"] == "failed"
+    assert "is its package installed" in missing["failure"]
+
+
+def test_submitit_runs_cells_without_slurm(made, tmp_path):
+    pytest.importorskip("submitit")
+    from gnnpot.apps.benchmark_cells import run_cells
+
+    _, result = made
+    folder = tmp_path / "cell"
+    shutil.copytree(result.output / "cells" / "mgo" / "hdnnp-6-seed0", folder)
+    found = list(run_cells([folder], 1, "submitit", {"cluster": "debug"}, tmp_path / "logs"))
+    assert found == [(folder, "finished")]
+
+
+def test_numbers_of_the_table_are_means_over_seeds(made):
+    from gnnpot.report.benchmark_tables import accuracy_table, at_largest
+
+    _, result = made
+    rows = at_largest(result.results, "mgo")
+    values = [c["errors"]["forces_mae_mev_per_ang"] for c in rows["hdnnp"]]
+    line = next(row for row in accuracy_table(rows).rows if row[0] == "hdnnp")
+    mean, error = np.mean(values), np.std(values, ddof=1) / np.sqrt(2)
+    shown, _, deviation = line[4].replace(",", "").partition(" ± ")
+    assert float(shown) == pytest.approx(mean, rel=5e-3)
+    assert float(deviation) == pytest.approx(error, rel=6e-2)
+    assert line[1] == "2"
+
+
+def test_output_is_a_path_of_results():
+    with pytest.raises(DataError, match="cannot be read as the results"):
+        benchmark({"output": str(Path("/nowhere/at/all")), "render": True})
