@@ -1,12 +1,22 @@
 """GNNFF with an energy: forces are its derivatives, so that they conserve it."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, sum_over_neighbors
+from gnnpot.kernels import kernels_serve
 from gnnpot.models.gnnff_backbone import GNNFFBackbone
-from gnnpot.models.potential import EnergyPotential
+from gnnpot.models.potential import EnergyPotential, OutputSlopes
+from gnnpot.nn.watch import WeightWatch
+
+if TYPE_CHECKING:
+    from gnnpot.models.gnnff_tables import GNNFFTables
+
+LARGEST_ROOM = 2**31
+"""Bytes that compiled loops may keep of the edges; graphs beyond it are evaluated in parts (`gnnpot.nn.parts`)."""
 
 
 class GNNFFConservative(GNNFFBackbone, EnergyPotential):
@@ -40,6 +50,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
 
     learning_rate = 0.001
 
+    _tables: "tuple[WeightWatch, GNNFFTables] | None" = None
+
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """¼ Σ_j f_c(r_ij) (ε_ij + ε_ji), ``(n_atoms,)``."""
         return self.features_and_atomic_outputs(graph)[1]
@@ -55,3 +67,39 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fit reference energies and scales on training graphs."""
         super().learn_from(self.layers.counting(graphs))
+
+    def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """On the CPU, with angles, without charge, where no weight or position is trained and the edges have room."""
+        weight = self.layers.embedding.weight
+        if differentiable or self.charge or self.l_max is None or self.n_interactions == 0:
+            return False
+        if not kernels_serve(weight.device):
+            return False
+        if graph.n_edges * self._values_per_edge() * weight.element_size() > LARGEST_ROOM:
+            return False
+        return all(
+            x.device == weight.device and x.dtype == weight.dtype and not x.requires_grad
+            for x in (graph.positions, graph.cell)
+        )
+
+    def _values_per_edge(self) -> int:
+        """That energies and derivatives by compiled loops keep, at the most."""
+        degrees, channels = (self.l_max or 0) + 1, max(self.n_edge_features // 2, 1)
+        per_interaction = 2 * self.n_features + 4 * self.n_edge_features + 2 * degrees * channels
+        return self.n_interactions * per_interaction + 4 * self.n_edge_features + 2 * degrees**2 + 4
+
+    @torch.no_grad()
+    def output_slopes(self, graph: AtomicGraph, differentiable: bool) -> OutputSlopes:
+        """Outputs, and their slopes by one edge of each pair with the share of the other (which is zero)."""
+        if not graph.has("edge_of_pair"):
+            graph = graph.replace(**self.precompute(graph))
+        scale = float(self.energy_scale.scale)
+        return OutputSlopes(*self._current_tables().outputs_and_edge_gradients(graph, self.types(graph), scale))
+
+    def _current_tables(self) -> "GNNFFTables":
+        """Tables of the weights as they are; made anew when a weight has changed."""
+        if self._tables is None or not self._tables[0].sees_no_change():
+            from gnnpot.models.gnnff_tables import GNNFFTables
+
+            self._tables = WeightWatch(self), GNNFFTables(self.layers, self.readout)
+        return self._tables[1]

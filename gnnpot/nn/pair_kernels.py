@@ -69,7 +69,7 @@ def write_weights(
         r = distances[p]
         m = min(int(r * inverse), n_intervals - 1)
         t = r * inverse - m
-        envelope, envelope_slope = _envelope(r / cutoff, exponent)
+        envelope, envelope_slope = envelope_and_slope(r / cutoff, exponent)
         envelope_slope /= cutoff
         first[p] = m
         for k in range(6):
@@ -82,7 +82,7 @@ def write_weights(
 
 
 @compiled()
-def _envelope(x: float, exponent: int) -> tuple[float, float]:
+def envelope_and_slope(x: float, exponent: int) -> tuple[float, float]:
     """Value and slope of the envelope at x = r/r_c < 1."""
     if exponent == 0:
         return 0.5 * (cos(pi * x) + 1.0), -0.5 * pi * sin(pi * x)

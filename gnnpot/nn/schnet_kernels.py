@@ -18,12 +18,9 @@ from gnnpot.compiled import compiled
 from gnnpot.nn.activation_kernels import SERIES, write_activation
 from gnnpot.nn.convolution_kernels import add_messages
 from gnnpot.nn.pair_kernels import add_messages_and_slopes, add_slopes
+from gnnpot.nn.products import write_product
 
 Array: TypeAlias = npt.NDArray[Any]
-
-SMALL_PRODUCT = 2**18
-"""Multiplications up to which OpenBLAS uses one thread. More of them gain little beside loops that run in one, and on
-a busy machine they wait for each other many times as long as the product takes."""
 
 
 class SchNetArrays(NamedTuple):
@@ -75,20 +72,20 @@ def outputs_and_slopes(
     for t in range(n_layers):
         _take(model.start[t], types, values[t])
         for s in range(t):
-            _product(hidden[s], model.inward[t, s], product)
+            write_product(hidden[s], model.inward[t, s], product)
             _add(product, values[t])
         messages[:] = 0
         add_messages(values[t], model.filters[t], weights, first, pair_atoms, messages)
-        _product(messages, model.outward[t], product)
+        write_product(messages, model.outward[t], product)
         _add_row(model.bias[t], product)
         write_activation(product, model.series, hidden[t], gates[t])
     outputs, to_readout = _read_out(model, types, hidden)
     for t in range(n_layers):
-        _product(to_readout, model.readout_back[t], hidden[t])
+        write_product(to_readout, model.readout_back[t], hidden[t])
     pair_slopes = np.zeros(len(first), weights.dtype)
     for t in range(n_layers - 1, -1, -1):
         _multiply(hidden[t], gates[t])
-        _product(gates[t], model.outward_back[t], product)
+        write_product(gates[t], model.outward_back[t], product)
         if t == 0:
             add_slopes(product, values[t], model.filters[t], slopes, first, pair_atoms, pair_slopes)
             break
@@ -97,7 +94,7 @@ def outputs_and_slopes(
             product, values[t], model.filters[t], weights, slopes, first, pair_atoms, messages, pair_slopes
         )
         for s in range(t):
-            _product(messages, model.inward_back[t, s], product)
+            write_product(messages, model.inward_back[t, s], product)
             _add(product, hidden[s])
     return outputs, pair_slopes
 
@@ -109,7 +106,7 @@ def _read_out(model: SchNetArrays, types: Array, hidden: Array) -> tuple[Array, 
     total, product = np.empty(shape, hidden.dtype), np.empty(shape, hidden.dtype)
     _take(model.readout_start, types, total)
     for t in range(len(hidden)):
-        _product(hidden[t], model.readout[t], product)
+        write_product(hidden[t], model.readout[t], product)
         _add(product, total)
     gates = np.empty(shape, hidden.dtype)
     write_activation(total, model.series, product, gates)
@@ -147,12 +144,3 @@ def _multiply(values: Array, out: Array) -> None:
     for i in range(out.shape[0]):
         for f in range(out.shape[1]):
             out[i, f] *= values[i, f]
-
-
-@compiled()
-def _product(left: Array, right: Array, out: Array) -> None:
-    """Write the matrix product to ``out``, a few rows after the other: so few that BLAS stays with one thread."""
-    step = max(16, SMALL_PRODUCT // right.size)
-    for start in range(0, len(left), step):
-        stop = min(start + step, len(left))
-        np.dot(left[start:stop], right, out[start:stop])

@@ -1,0 +1,188 @@
+"""What an evaluation of the conservative GNNFF without automatic differentiation needs of its weights."""
+
+from collections.abc import Iterable
+from itertools import accumulate, pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from gnnpot.data.graph import AtomicGraph
+from gnnpot.nn.activation_kernels import SERIES
+from gnnpot.nn.gnnff_kernels import GNNFFArrays, Room, evaluate
+from gnnpot.nn.gnnff_layers import AngularEdgeUpdate, GNNFFLayers, NodeUpdate
+from gnnpot.nn.gnnff_neighborhoods import (
+    Neighborhoods,
+    neighborhoods,
+    write_envelopes,
+    write_gradients,
+    write_harmonics,
+)
+from gnnpot.nn.gnnff_reverse import pull_back_layers, write_slopes
+from gnnpot.nn.radial import CosineCutoff, PolynomialCutoff
+
+Array = npt.NDArray[Any]
+
+LARGEST_KEPT = 2**28
+"""Bytes of room that are kept from one evaluation to the next: to ask for fresh memory takes longer than to fill it."""
+
+
+class GNNFFTables:
+    """Weights of a conservative GNNFF as compiled code wants them, and room to work in."""
+
+    def __init__(self, layers: GNNFFLayers, readout: Iterable[Any]) -> None:
+        self.cutoffs = layers.envelope.cutoff, layers.triplet_envelope.cutoff
+        self.exponents = _exponent(layers.envelope), _exponent(layers.triplet_envelope)
+        self._layers = layers
+        with torch.no_grad():
+            self._weights = _arrays(layers, readout)
+        self._rooms: list[Array] = []
+
+    @property
+    def arrays(self) -> GNNFFArrays:
+        """Weights, and the scales as they are now: training sets them where no weight changes."""
+        scales = torch.stack([self._layers.message_scale, self._layers.triplet_scale])
+        return self._weights._replace(scales=scales.numpy())
+
+    def outputs_and_edge_gradients(self, graph: AtomicGraph, types: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        """y_i ``(n_atoms,)``, and s ∂Σy/∂r_ij ``(n_edges, 3)`` of one edge of each pair."""
+        around = self._neighborhoods(graph)
+        model, dtype = self.arrays, self._weights.last.dtype
+        shapes = room_shapes(model, around)
+        size = sum(map(prod, shapes.values()))
+        memory = self._take(size, dtype)
+        room = _room(memory, shapes)
+        slopes = np.empty((3, len(around.pairs)), dtype=dtype)
+        write_envelopes(around.distances, around.pairs, self.cutoffs[0], self.exponents[0], room.envelope, slopes[0])
+        write_envelopes(
+            around.distances, around.pairs, self.cutoffs[1], self.exponents[1], room.close_envelope, slopes[1]
+        )
+        write_harmonics(around.directions, around.pairs, room.harmonics)
+        outputs = evaluate(model, around, types.numpy(), room)
+        pull_back_layers(model, around, room)
+        write_slopes(model, around, room, slopes[0], slopes[1], slopes[2])
+        gradients = np.zeros((graph.n_edges, 3), dtype=dtype)
+        write_gradients(around, slopes[2], room.harmonics_gradient, scale, gradients)
+        if memory.nbytes <= LARGEST_KEPT:
+            self._rooms.append(memory)
+        return torch.from_numpy(outputs), torch.from_numpy(gradients)
+
+    def _neighborhoods(self, graph: AtomicGraph) -> Neighborhoods:
+        structure = [x.contiguous().numpy() for x in (graph.positions, graph.cell, graph.batch)]
+        edges = (graph.edge_index, graph.edge_shifts, graph.pair_of_edge, graph.edge_of_pair)
+        arrays: list[Any] = [*structure, *(x.contiguous().numpy() for x in edges), *self.cutoffs]
+        around: Neighborhoods = neighborhoods(*arrays)
+        return around
+
+    def _take(self, size: int, dtype: npt.DTypeLike) -> Array:
+        """Memory that no other thread works in."""
+        try:
+            memory = self._rooms.pop()
+        except IndexError:
+            return np.empty(size, dtype=dtype)
+        return memory if len(memory) >= size else np.empty(size + size // 8, dtype=dtype)
+
+
+def room_shapes(model: GNNFFArrays, around: Neighborhoods) -> dict[str, tuple[int, ...]]:
+    """Shapes of the fields of `Room`."""
+    n_atoms, n_edges = len(around.first) - 1, len(around.centers)
+    n_layers, n_features, _ = model.pairs.shape
+    n_edge_features = len(model.gaussians) - 1
+    n_degrees, n_channels = model.angular.shape[1:3]
+    n_harmonics = n_degrees**2
+    return {
+        "nodes": (n_layers + 1, n_atoms, n_features),
+        "edges": (n_layers + 1, n_edges, n_edge_features),
+        "node_gates": (n_layers, n_edges, 2 * n_features),
+        "channels": (n_layers, len(around.close), 2 * n_degrees * n_channels),
+        "edge_gates": (n_layers, n_edges, 2 * n_edge_features),
+        "pair_gates": (n_layers, len(around.pairs), 2 * n_edge_features),
+        "moments": (n_layers, n_atoms, n_harmonics, 4 * n_edge_features),
+        "atom_rows": (n_atoms, model.atoms.shape[2]),
+        "node_rows": (n_atoms, 2 * n_features),
+        "node_sums": (n_atoms, n_features),
+        "of_reverse": (n_edges, 2 * n_edge_features),
+        "edge_gradient": (n_edges, n_edge_features),
+        "harmonics": (n_edges, n_harmonics),
+        "harmonics_gradient": (n_edges, n_harmonics),
+        "envelope": (n_edges,),
+        "close_envelope": (n_edges,),
+        "envelope_gradient": (n_edges,),
+        "close_gradient": (n_edges,),
+    }
+
+
+def _room(memory: Array, shapes: dict[str, tuple[int, ...]]) -> Room:
+    bounds = pairwise(accumulate(map(prod, shapes.values()), initial=0))
+    views = zip(bounds, shapes.values(), strict=True)
+    return Room(*(memory[start:stop].reshape(shape) for (start, stop), shape in views))
+
+
+def _exponent(envelope: nn.Module) -> int:
+    """As `write_envelopes` wants it."""
+    if isinstance(envelope, PolynomialCutoff):
+        return envelope.exponent
+    return 0 if isinstance(envelope, CosineCutoff) else -1
+
+
+def _arrays(layers: GNNFFLayers, readout: Iterable[Any]) -> GNNFFArrays:
+    hidden, _, last = readout
+    nodes = [_node_weights(update) for update in layers.node_updates if isinstance(update, NodeUpdate)]
+    edges = [_edge_weights(update) for update in layers.edge_updates if isinstance(update, AngularEdgeUpdate)]
+    stacks = {name: torch.stack([w[name] for w in ws]) for ws in (nodes, edges) for name in ws[0]}
+    basis = layers.radial_basis
+    coefficient = basis.centers.new_tensor([basis.coefficient])
+    stacks |= {
+        "embedding": layers.embedding.weight,
+        "gaussians": torch.cat([basis.centers, coefficient]),
+        "readout": hidden.weight.T,
+        "readout_bias": hidden.bias,
+        "readout_back": hidden.weight,
+        "last": torch.cat([last.weight[0], last.bias]),
+    }
+    arrays = {name: tensor.contiguous().clone().numpy() for name, tensor in stacks.items()}
+    return GNNFFArrays(**arrays, scales=np.empty(2), series=SERIES.astype(arrays["last"].dtype))
+
+
+def _node_weights(update: NodeUpdate) -> dict[str, Tensor]:
+    on_node, on_edge = update.linear.weight.split(update.sizes, dim=1)
+    return {
+        "node_rows": _scaled(on_node).T,
+        "node_bias": _scaled(update.linear.bias),
+        "node_edges": _scaled(on_edge).T,
+        "node_rows_back": on_node,
+        "node_edges_back": on_edge,
+    }
+
+
+def _edge_weights(update: AngularEdgeUpdate) -> dict[str, Tensor]:
+    channel_i, channel_k, channel_ik = update.channel_linear.weight.split(update.channel_sizes, dim=1)
+    gate_i, gate_j, gate_ij, own, other = update.gate_linear.weight.split(update.gate_sizes, dim=1)
+    biases = [update.channel_linear.bias, update.gate_linear.bias]
+    on_atoms = [channel_i, channel_k, gate_i, gate_j]
+    by_degree = (2 * gate_i.shape[0], update.n_degrees, update.n_channels)
+    angular = torch.cat([own, other]).reshape(by_degree).permute(1, 2, 0)
+    scaled = torch.cat([_scaled(own), _scaled(other)]).reshape(by_degree).permute(1, 2, 0)
+    return {
+        "atoms": torch.cat([_scaled(weight) for weight in on_atoms]).T,
+        "atoms_bias": torch.cat([part for bias in biases for part in (_scaled(bias), torch.zeros_like(bias))]),
+        "atoms_back": torch.cat(on_atoms),
+        "channel_edges": _scaled(channel_ik).T,
+        "channel_edges_back": channel_ik,
+        "gate_edges": _scaled(gate_ij).T,
+        "gate_edges_back": gate_ij,
+        "angular": scaled,
+        "angular_back": angular.transpose(1, 2),
+        "pairs": _scaled(update.pair_linear.weight).T,
+        "pairs_bias": _scaled(update.pair_linear.bias),
+        "pairs_back": update.pair_linear.weight,
+    }
+
+
+def _scaled(weight: Tensor) -> Tensor:
+    """Rows of a gate's weights, those of a times -1 and those of b times -2 (`gnnpot.nn.gate_kernels`)."""
+    first, second = weight.chunk(2, dim=0)
+    return torch.cat([-first, -2.0 * second])
