@@ -6,6 +6,7 @@ import json
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -17,6 +18,7 @@ from gnnpot.apps.md import md
 from gnnpot.apps.trajectories import load_trajectory
 from gnnpot.errors import ConfigError, DataError, PropertyNotAvailableError
 from gnnpot.keys import COULOMB_CONSTANT, S_PER_CM
+from gnnpot.models.potential import Potential
 
 SIDE, INTERVAL = 12.0, 0.1
 """Å; ps between frames."""
@@ -109,6 +111,28 @@ def test_independent_ions_conduct_by_nernst_einstein(walk, tmp_path, capsys):
     assert result.record["integer_charges_e"] == {"Cl": -1.0, "Li": 1.0}
     assert 0.3 < facts["haven_ratio"] < 3.0
     assert "more than three standard errors" not in capsys.readouterr().out
+
+
+class FixedCharges(Potential):
+    """Z = +1 for Li and -1 for Cl, and nothing else."""
+
+    outputs = frozenset({"born_effective_charges"})
+
+    def __init__(self):
+        super().__init__(["Li", "Cl"], 3.0)
+        self.weight = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, graph):
+        charges = torch.where(graph.atomic_numbers == 3, 1.0, -1.0).double()
+        return {"born_effective_charges": charges[:, None, None] * torch.eye(3, dtype=torch.float64)}
+
+
+def test_a_model_predicts_born_charges_along_the_trajectory(short_walk, tmp_path):
+    settings = {"checkpoint": FixedCharges(), "temperature": 800, "output": tmp_path, "blocks": 3, "born_every": 20}
+    facts = analyze("conductivity", short_walk, **settings).record["trajectories"][0]
+    assert facts["born_charges"] == "predicted by FixedCharges (7 of 108 frames, linear between them)"
+    born, integer = (facts["conductivity"][name]["value_S_per_cm"] for name in ("born", "integer"))
+    assert born == pytest.approx(integer, rel=1e-6)
 
 
 def test_siemens_per_centimeter():
