@@ -66,6 +66,10 @@ class PhysicsWarning(GnnpotWarning):
     """A simulation outside of the range where what it rests on is known to hold."""
 
 
+class ExtrapolationWarning(GnnpotWarning):
+    """A model is asked about surroundings of atoms that its training set does not have."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Sentence that names the nearest known word, or lists all of them.
 

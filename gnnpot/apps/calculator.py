@@ -1,11 +1,13 @@
 """An ASE calculator around any potential."""
 
 import copy
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator as AseCalculator
@@ -17,8 +19,9 @@ from gnnpot.apps.in_field import InField, unwrapped_polarization
 from gnnpot.apps.skin import NeighborSkin, same_bits
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.labels import voigt_vector
-from gnnpot.errors import ConfigError, did_you_mean
+from gnnpot.errors import ConfigError, ExtrapolationWarning, did_you_mean
 from gnnpot.keys import RESPONSE
+from gnnpot.models.extrapolation import extrapolation_line, extrapolation_summary
 from gnnpot.models.potential import Potential, available_properties, derive
 from gnnpot.models.store import load
 from gnnpot.nn.layers import ElementTable
@@ -62,6 +65,9 @@ class Calculator(AseCalculator):
     U - E·P, with a tensor head U less the work of the field along the path of evaluations (`energy_is` says which);
     ``internal_energy`` is U, ``field_work`` that work, ``field`` E. Positions have to stay unwrapped. A field in time
     is that of `time`, in fs; `follow` keeps it with a simulation of ASE.
+
+    The attribute ``extrapolations`` holds, after an evaluation, how many symmetry functions of every atom lie outside
+    their range in the training set ``(n_atoms,)`` (None for models that know no ranges); the first are warned of.
 
     Args:
         model: a potential, the path of a model folder or run directory, or the name of a pretrained model.
@@ -111,6 +117,8 @@ class Calculator(AseCalculator):
         self._elements = ElementTable(self.potential.elements)
         self.remove_net_force = remove_net_force
         self._dynamics: Any = None
+        self.extrapolations: npt.NDArray[np.int64] | None = None
+        self.warns_of_extrapolation = True
         self.field = field
 
     @property
@@ -200,13 +208,16 @@ class Calculator(AseCalculator):
         graph = self.neighbors.graph(self.atoms)
         if "numbers" in system_changes:
             self._elements.refuse(graph.atomic_numbers)
-        if self._in_field is not None:
-            self._advance(self._in_field)
-            with_forces = "forces" in properties and "forces" in self._given
-            with_born = "born_effective_charges" in properties
-            self.results.update(self._in_field.evaluate(graph, self.atoms, with_forces, with_born))
-        else:
-            self.results.update(self._results(graph, set(properties)))
+        with self.potential.counting_extrapolations() as counts:
+            self.results.update(self._results_in_field(graph, set(properties)))
+        self._take_note_of(counts)
+
+    def _results_in_field(self, graph: AtomicGraph, asked: set[str]) -> dict[str, Any]:
+        if self._in_field is None:
+            return self._results(graph, asked)
+        self._advance(self._in_field)
+        with_forces = "forces" in asked and "forces" in self._given
+        return self._in_field.evaluate(graph, self.atoms, with_forces, "born_effective_charges" in asked)
 
     def _advance(self, in_field: InField) -> None:
         """Set the time of the field to that of the simulation: the next step's, where the atoms have moved."""
@@ -234,6 +245,19 @@ class Calculator(AseCalculator):
         if "stress" in found:
             results["stress"] = voigt_vector(_array(found["stress"][0]))
         return results
+
+    def _take_note_of(self, counts: Sequence[Tensor]) -> None:
+        """Keep the extrapolations of the last evaluation; warn at the first ones."""
+        self.extrapolations = counts[-1].cpu().numpy() if counts else None
+        if self.extrapolations is None or not self.warns_of_extrapolation or not self.extrapolations.any():
+            return
+        self.warns_of_extrapolation = False
+        warnings.warn(
+            f"{extrapolation_line(extrapolation_summary([self.extrapolations]))}. Do not trust energy and forces of "
+            "such atoms unchecked; the attribute extrapolations counts them at every step, this is said once",
+            ExtrapolationWarning,
+            stacklevel=2,
+        )
 
     def _refuse(self, name: str, atoms: Atoms | None) -> None:
         """Raise ASE's error for a property that cannot be had, with the reason."""

@@ -18,10 +18,11 @@ from gnnpot.apps.datasets import Data, frames_from
 from gnnpot.apps.progress import StepProgress
 from gnnpot.data.files import replacing
 from gnnpot.data.hashing import data_sha256
-from gnnpot.data.labels import Labels, labels_of
+from gnnpot.data.labels import Labels, frame_name, labels_of
 from gnnpot.errors import DataError, PropertyNotAvailableError, did_you_mean
+from gnnpot.models.extrapolation import extrapolation_line, extrapolation_summary
 from gnnpot.models.potential import Potential
-from gnnpot.models.prediction import Prediction, default_properties, on_branch_of_labels, predict
+from gnnpot.models.prediction import EXTRAPOLATIONS, Prediction, default_properties, on_branch_of_labels, predict
 from gnnpot.report.metrics import error_metrics
 from gnnpot.report.tables import (
     born_norms_line,
@@ -73,7 +74,8 @@ def evaluate(
     labels = [_comparable(labels_of(frame), frame) for frame in frames]
     compared = _compared(potential, labels, properties)
     started = perf_counter()
-    predictions = predictions_of(potential, frames, compared, batch_size)
+    counted = (EXTRAPOLATIONS,) if potential.has_ranges else ()
+    predictions = predictions_of(potential, frames, (*compared, *counted), batch_size)
     seconds = perf_counter() - started
     cells, pbc = (torch.tensor(np.array([getattr(frame, name)[:] for frame in frames])) for name in ("cell", "pbc"))
     errors = error_metrics(
@@ -89,7 +91,9 @@ def evaluate(
         "dtype": dtype,
     }
     metrics = {"test": errors, "timing": {"prediction_s": seconds}, "provenance": provenance}
-    _print(metrics)
+    if potential.has_ranges:
+        metrics["extrapolation"] = extrapolation_summary([p.pop(EXTRAPOLATIONS) for p in predictions])
+    _print(metrics, [frame_name(frame) for frame in frames])
     if output is not None:
         write_json(Path(output), metrics)
     return EvaluateResult(metrics, frames, predictions)
@@ -137,7 +141,7 @@ def _compared(potential: Potential, labels: Sequence[Labels], properties: Sequen
     return compared
 
 
-def _print(metrics: dict[str, Any]) -> None:
+def _print(metrics: dict[str, Any], names: Sequence[str]) -> None:
     console = Console()
     console.print(rich_table(coverage_table({"test": metrics["test"]["counts"]})))
     tables = [metrics_table(metrics), element_table(metrics), config_type_table(metrics)]
@@ -145,6 +149,8 @@ def _print(metrics: dict[str, Any]) -> None:
         if table.rows:
             console.print(rich_table(table))
     say(console, summary_line(metrics))
+    if "extrapolation" in metrics:
+        say(console, extrapolation_line(metrics["extrapolation"], names))
     norms = born_norms_line(metrics)
     if norms is not None:
         say(console, norms)

@@ -53,6 +53,7 @@ class FieldAccount:
             conserved / n_atoms,
             NAN,
             sample.volume_A3,
+            sample.extrapolating_atoms,
         )
         dipole = results.get("polarization", np.full(3, NAN))
         enthalpy = energy if "polarization" in results else NAN

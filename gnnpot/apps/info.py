@@ -69,6 +69,7 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
     card = read_card(folder)
     potential = load(folder)
     arguments = {key: value for key, value in card["model"].items() if key not in ("_target_", "elements")}
+    functions = arguments.pop("functions", None)
     facts = {
         "model": potential.title,
         "gives": ", ".join(default_properties(potential)),
@@ -84,6 +85,8 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
     }
     console = Console()
     console.print(rich_table(facts_table({k: v for k, v in facts.items() if v is not None})))
+    if functions:
+        console.print(rich_table(functions_table(functions)))
     references = card.get("reference_energies_ev") or {}
     if references:
         rows = tuple((symbol, f"{energy:.6f}") for symbol, energy in references.items())
@@ -95,6 +98,21 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
         if norms is not None:
             say(console, norms)
     return {**card, "path": str(folder), "n_parameters": potential.n_parameters}
+
+
+def functions_table(lines: Sequence[str]) -> Table:
+    """Number of symmetry functions of every element and kind, from the lines of ``model.functions``.
+
+    >>> functions_table(["G2 Li O eta=1 cutoff=5 cosine", "T3 O order=2 cutoff=5 cosine"]).rows
+    (('G2', '1', '0'), ('T3', '0', '1'), ('all', '1', '1'))
+    """
+    found = [tuple(line.split()[:2]) for line in lines]
+    symbols, kinds = (list(dict.fromkeys(names)) for names in ([z for _, z in found], [kind for kind, _ in found]))
+    counts = Counter(found)
+    rows = [(kind, *(f"{counts[kind, z]:,}" for z in symbols)) for kind in kinds]
+    sums = ("all", *(f"{sum(counts[kind, z] for kind in kinds):,}" for z in symbols))
+    columns = (Column("symmetry functions", is_number=False), *(Column(z) for z in symbols))
+    return Table(columns, (*rows, sums))
 
 
 def _data(path: str | Path) -> dict[str, Any]:

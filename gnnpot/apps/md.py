@@ -53,6 +53,8 @@ class MDResult:
     """K, after the first tenth."""
     steps_per_second: float
     n_neighbor_searches: int
+    extrapolation: dict[str, int] | None
+    """Steps with atoms outside the range of the training set, and the most such atoms in one; None without ranges."""
 
 
 def md(
@@ -118,6 +120,7 @@ def md(
     """
     refuse_unfit(ensemble, field)
     calculator = Calculator(checkpoint, device, dtype, skin, field, remove_net_force)
+    calculator.warns_of_extrapolation = False
     atoms = load_structure(structure, repeat)
     integration = (timestep, thermostat, thermostat_time, barostat_time)
     settings = Ensemble(ensemble, temperature, pressure, *integration, isotropic)
@@ -181,6 +184,8 @@ class _Run:
         atoms.calc.follow(self.dynamics)
         self.account = FieldAccount(atoms, self.dynamics) if atoms.calc.field is not None else None
         self.console = Console()
+        self.extrapolating = 0
+        self.extrapolation: dict[str, int] | None = None
 
     def go(self) -> tuple[list[Sample], float]:
         """Run all steps; return the samples and the steps per second."""
@@ -199,6 +204,7 @@ class _Run:
         step = 0
         try:
             for step, _ in enumerate(self.dynamics.irun(self.schedule.steps)):
+                self._count_extrapolations()
                 self.limits.check(self.atoms, temperature_of(self.atoms, self.n_free), step)
                 last = step == self.schedule.steps
                 if last or step % self.schedule.log_interval == 0:
@@ -227,6 +233,16 @@ class _Run:
         frame.info["time_ps"] = step * self.step_fs / 1000.0
         return frame
 
+    def _count_extrapolations(self) -> None:
+        counts = self.atoms.calc.extrapolations
+        if counts is not None:
+            self.extrapolating = int(np.count_nonzero(counts))
+            tally = self.extrapolation or {"n_steps": 0, "n_steps_outside": 0, "most_atoms": 0}
+            tally["n_steps"] += 1
+            tally["n_steps_outside"] += self.extrapolating > 0
+            tally["most_atoms"] = max(tally["most_atoms"], self.extrapolating)
+            self.extrapolation = tally
+
     def _blown_up(self, reason: str) -> SimulationError:
         path = self.folder / "blown_up.extxyz"
         write_structure(path, snapshot(self.atoms))
@@ -253,6 +269,7 @@ class _Run:
             NAN if conserved is None else conserved / n_atoms,
             pressure,
             float(self.atoms.get_volume()) if periodic else NAN,
+            NAN if self.extrapolation is None else self.extrapolating,
         )
         return sample if self.account is None else self.account.completed(sample)
 
@@ -278,7 +295,8 @@ class _Run:
             drift_of += "" if self.account is None else " with the work of the field"
         late = [s.temperature_K for s in samples if s.time_ps >= 0.1 * time[-1]]
         searches = self.atoms.calc.neighbors.n_searches
-        return MDResult(self.folder, last, samples, drift, drift_of, float(np.mean(late)), rate, searches)
+        temperature = float(np.mean(late))
+        return MDResult(self.folder, last, samples, drift, drift_of, temperature, rate, searches, self.extrapolation)
 
 
 def _prepared_folder(folder: Path, schedule: _Schedule, overwrite: bool) -> Path:
@@ -331,6 +349,7 @@ def _write_summary(
         "drift_of": result.drift_of,
         "steps_per_second": result.steps_per_second,
         "n_neighbor_searches": result.n_neighbor_searches,
+        "extrapolation": result.extrapolation,
     }
     write_json(result.output / "md.json", summary)
 
@@ -350,3 +369,14 @@ def _print_summary(result: MDResult, settings: Ensemble, schedule: _Schedule) ->
         text += f" (its standard deviation {spread:.3f} meV/atom)"
     text += f"; {result.steps_per_second:.1f} steps/s. Written to {result.output}"
     say(Console(), text)
+    if result.extrapolation is not None:
+        say(Console(), _extrapolation_line(result.extrapolation, len(result.atoms)))
+
+
+def _extrapolation_line(tally: dict[str, int], n_atoms: int) -> str:
+    if not tally["most_atoms"]:
+        return "no extrapolation: all atoms stayed in the range of the training set"
+    return (
+        f"extrapolation: in {tally['n_steps_outside']:,} of {tally['n_steps']:,} steps atoms had symmetry functions "
+        f"outside the range of the training set, at most {tally['most_atoms']:,} of {n_atoms:,} at once"
+    )

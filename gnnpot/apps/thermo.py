@@ -24,6 +24,7 @@ class Sample:
     conserved_eV_per_atom: float  # noqa: N815
     pressure_GPa: float  # noqa: N815
     volume_A3: float  # noqa: N815
+    extrapolating_atoms: float
 
 
 @dataclass(frozen=True)

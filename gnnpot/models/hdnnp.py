@@ -1,6 +1,7 @@
 """High-dimensional neural network potential (Behler and Parrinello, Phys. Rev. Lett. 98, 146401 (2007))."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from gnnpot.nn.descriptor_operators import (
     weighted_jacobian,
 )
 from gnnpot.nn.descriptor_scaling import DescriptorScale
+from gnnpot.nn.descriptor_selection import select_functions
 from gnnpot.nn.descriptors import DescriptorSet, plain_descriptors
 from gnnpot.nn.layers import mlp
 from gnnpot.nn.symmetry_functions import parse_function
@@ -49,6 +51,8 @@ class HDNNP(EnergyPotential):
         descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements), ``weighted``
             (wG2 and wG5 over all elements, with atomic numbers as weights) or ``chebyshev`` (T2 and T3 over all
             elements, without and with weights); the number of the last two does not grow with that of the elements.
+        n_functions: how many functions each element keeps, the ones that say most about the training set; null: all.
+        select: how these are chosen, ``cur`` or ``fps`` (`gnnpot.nn.descriptor_selection`).
         charge: the total charge of the cell is an input: one model for all charge states.
 
     Raises:
@@ -72,6 +76,8 @@ class HDNNP(EnergyPotential):
         activation: str = "tanh",
         envelope: str = "polynomial",
         descriptors: str = "pairwise",
+        n_functions: int | None = None,
+        select: str = "cur",
         charge: bool = False,
     ) -> None:
         super().__init__(elements, cutoff, charge)
@@ -85,6 +91,10 @@ class HDNNP(EnergyPotential):
             functions = generate_functions(
                 self.elements, self.cutoff, n_radial, n_angular, envelope, descriptors=descriptors
             )
+        self.n_functions = n_functions
+        self.select = select
+        if n_functions is not None:
+            functions = select_functions(functions, self.elements, [], n_functions, select)
         self.functions = tuple(functions)
         self.descriptor_set = DescriptorSet(self.elements, [parse_function(line) for line in self.functions])
         self._check_cutoffs()
@@ -102,7 +112,7 @@ class HDNNP(EnergyPotential):
     @classmethod
     def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph]) -> dict[str, Any]:
         """Fill in the elements and generate the symmetry functions from the training data."""
-        arguments = Potential.resolve.__func__(cls, arguments, graphs)  # type: ignore[attr-defined]
+        arguments = dict(Potential.resolve.__func__(cls, arguments, graphs))  # type: ignore[attr-defined]
         if arguments.get("functions") is None:
             arguments["functions"] = generate_functions(
                 arguments["elements"],
@@ -112,6 +122,11 @@ class HDNNP(EnergyPotential):
                 arguments["envelope"],
                 graphs,
                 arguments.get("descriptors", "pairwise"),
+            )
+        if arguments.get("n_functions") is not None:
+            method = arguments.get("select", "cur")
+            arguments["functions"] = select_functions(
+                arguments["functions"], arguments["elements"], graphs, arguments["n_functions"], method
             )
         return arguments
 
@@ -218,6 +233,17 @@ class HDNNP(EnergyPotential):
         if graph.has("descriptor_gradients"):
             return weighted_jacobian(self.descriptor_set, graph, types, graph.descriptor_gradients, weights)
         return edge_gradients(self.descriptor_set, graph, types, weights)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether the ranges of the symmetry functions are known."""
+        return self.descriptor_scale.has_ranges
+
+    @contextmanager
+    def counting_extrapolations(self) -> Iterator[list[Tensor]]:
+        """While open, evaluations append what `extrapolations` gives."""
+        with self.descriptor_scale.counting() as counts:
+            yield counts
 
     def extrapolations(self, graph: AtomicGraph) -> Tensor:
         """How many symmetry functions of every atom lie outside their range in the training set, ``(n_atoms,)``."""

@@ -18,9 +18,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+import yaml
 from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
+from gnnpot.data.readers.units import units_from
 from gnnpot.errors import CheckpointError, ConfigError, DataError, DataWarning
 from gnnpot.keys import ANGSTROM_PER_BOHR, EV_PER_HARTREE
 from gnnpot.models.hdnnp import HDNNP
@@ -29,6 +31,8 @@ from gnnpot.nn.symmetry_functions import N2P2_ENVELOPES, from_n2p2_line, sort_as
 SETTINGS = "input.nn"
 SCALING = "scaling.data"
 WEIGHTS = "weights.{:03d}.data"
+UNITS = "units.yaml"
+"""Ours, not n2p2's: what the numbers of the other files are in, where that is not hartree and bohr."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ ACTIVATIONS = {
 
 REFUSED_KEYWORDS = ("element_nodes_short", "element_activation_short", "global_symfunction_short",
                     "element_symfunction_short", "use_short_forces_charge")  # fmt: skip
+STRANGE_ENVELOPES = {
+    0: "no envelope", 2: "tanh³(1 - r/r_c), normalized", 3: "tanh³(1 - r/r_c)", 4: "exponential", 5: "polynomial, C¹",
+    7: "polynomial, C³", 8: "polynomial, C⁴",
+}  # fmt: skip
+"""Cutoff functions of n2p2 that do not exist here."""
 SHORT = 3.8
 """Largest cutoff, Å, below which a potential may well be one that was written in Å instead of bohr."""
 TYPES_OF_SHORT_RANGE = ("0", "2", "2G-HDNNP")
@@ -65,7 +74,8 @@ def is_n2p2(folder: Path) -> bool:
 def load_n2p2(folder: str | Path) -> HDNNP:
     """Read ``input.nn``, ``scaling.data`` and ``weights.*.data``; the result is in float64.
 
-    The files state no units: lengths are taken as bohr and energies as hartree, n2p2's convention. ``cutoff_type``
+    The files state no units: lengths are taken as bohr and energies as hartree, n2p2's convention, unless the folder
+    has a file ``units.yaml`` that says ``{energy: eV, length: angstrom}``. ``cutoff_type``
     1 (cosine) and 6 (polynomial), tanh, logistic and softplus networks, every scaling, ``normalize_nodes`` and
     ``mean_energy``, ``conv_energy``, ``conv_length`` are understood.
 
@@ -78,18 +88,19 @@ def load_n2p2(folder: str | Path) -> HDNNP:
     folder = Path(folder).expanduser()
     settings = Settings(folder / SETTINGS)
     try:
-        functions = sort_as_n2p2([from_n2p2_line(line, settings.envelope) for line in settings.function_lines])
+        read = [from_n2p2_line(line, settings.envelope, settings.length) for line in settings.function_lines]
+        functions = sort_as_n2p2(read)
         lines = [str(function) for function in functions]
         cutoff = max(function.cutoff for function in functions)
         name = settings.activations[0].name
         model = HDNNP(settings.elements, cutoff, lines, hidden=settings.hidden, activation=name)
     except (ConfigError, DataError) as error:
         raise CheckpointError(f"{folder / SETTINGS}: {error}") from None
-    if cutoff < SHORT:
+    if cutoff < SHORT and not settings.states_units:
         warnings.warn(
             f"{folder / SETTINGS}: the largest cutoff is {cutoff / ANGSTROM_PER_BOHR:.3g} bohr = {cutoff:.3g} Å, which "
-            "is short. Lengths are taken as bohr and energies as hartree: if this potential was trained in Å and eV, "
-            "convert its files first",
+            "is short. Lengths are taken as bohr and energies as hartree. If this potential was trained in Å and eV, "
+            f"put a file {UNITS} beside it with the line {{energy: eV, length: angstrom}}, else one with its own units",
             DataWarning,
             stacklevel=2,
         )
@@ -98,7 +109,7 @@ def load_n2p2(folder: str | Path) -> HDNNP:
     for t, z in enumerate(model.elements):
         last_bias = _fill_network(model, t, settings, folder / WEIGHTS.format(z))
         _set_reference(model, t, settings, last_bias)
-    model.energy_scale.scale.fill_(EV_PER_HARTREE / settings.number("conv_energy", 1.0))
+    model.energy_scale.scale.fill_(settings.energy / settings.number("conv_energy", 1.0))
     return model.eval()
 
 
@@ -115,6 +126,10 @@ class Settings:
         for line in _lines(path):
             keyword, *values = line.split()
             self.words.setdefault(keyword, []).append(values)
+        self.states_units = (path.parent / UNITS).is_file()
+        self.energy, self.length = (
+            _units(path.parent / UNITS) if self.states_units else (EV_PER_HARTREE, ANGSTROM_PER_BOHR)
+        )
         self._refuse_strange()
         self.elements = self._elements()
         self.function_lines = [" ".join(["symfunction_short", *v]) for v in self.words.get("symfunction_short", [])]
@@ -177,12 +192,14 @@ class Settings:
 
     def _envelope(self) -> str:
         number, *alpha = self.values("cutoff_type")
-        if int(self.numeric(number)) not in N2P2_ENVELOPES:
+        kind = int(self.numeric(number))
+        if kind not in N2P2_ENVELOPES:
             known = " and ".join(f"{n} ({name})" for n, name in N2P2_ENVELOPES.items())
-            raise self.error(f"cutoff_type {number} does not exist here; {known} do")
+            strange = f"{number} ({STRANGE_ENVELOPES[kind]})" if kind in STRANGE_ENVELOPES else number
+            raise self.error(f"cutoff_type {strange} does not exist here; {known} do")
         if alpha and self.numeric(alpha[0]) != 0.0:
             raise self.error(f"cutoff_type {number} {alpha[0]}: an inner cutoff does not exist here, only 0")
-        return N2P2_ENVELOPES[int(self.numeric(number))]
+        return N2P2_ENVELOPES[kind]
 
     def _activations(self) -> list[Activation]:
         n = len(self.hidden)
@@ -197,6 +214,18 @@ class Settings:
         if len({activation.name for activation in found}) > 1:
             raise self.error(f"global_activation_short {' '.join(words)}: all hidden layers need one activation here")
         return found
+
+
+def _units(path: Path) -> tuple[float, float]:
+    """Units of energy and length in eV and Å, as a file states them."""
+    try:
+        stated = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(stated, dict) or set(stated) != {"energy", "length"}:
+            raise CheckpointError(f"{path}: it must say {{energy: eV, length: angstrom}}, or hartree and bohr")
+        units = units_from(stated)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ConfigError) as error:
+        raise CheckpointError(f"{path}: {str(error).replace('data.units.', '')}") from None
+    return units.energy, units.length
 
 
 def _lines(path: Path) -> list[str]:
@@ -311,4 +340,4 @@ def _set_reference(model: HDNNP, t: int, settings: Settings, last_bias: float) -
     isolated = float(network(model.descriptor_scale.of_isolated_atoms()[t : t + 1]).detach()[0, 0])
     energy = settings.atom_energy(z) + settings.number("mean_energy", 0.0)
     energy += (isolated + last_bias) / settings.number("conv_energy", 1.0)
-    model.energy_scale.reference_energies[t] = energy * EV_PER_HARTREE
+    model.energy_scale.reference_energies[t] = energy * settings.energy

@@ -26,8 +26,9 @@ from gnnpot.nn.symmetry_functions import N2P2_ENVELOPES, sort_as_n2p2, to_n2p2_l
 LETTERS = {"tanh": "t", "shifted_softplus": "p"}
 """n2p2's letter for each activation that it has."""
 KNOWN_ARGUMENTS = frozenset(
-    ("elements", "cutoff", "functions", "n_radial", "n_angular", "hidden", "activation", "envelope", "descriptors")
-)
+    ("elements", "cutoff", "functions", "n_radial", "n_angular", "hidden", "activation", "envelope", "descriptors",
+     "n_functions", "select")
+)  # fmt: skip
 """Arguments of the model that the files express, or that only generated its functions."""
 
 

@@ -1,7 +1,8 @@
 """The contract of every potential, and the one door to derivatives of its energy."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -133,6 +134,19 @@ class Potential(nn.Module):
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """Fields of `gnnpot.data.graph.FIELDS` that depend on the geometry alone, worth keeping with a data set."""
         return {}
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether the model knows the range of its inputs in the training set."""
+        return False
+
+    @contextmanager
+    def counting_extrapolations(self) -> Iterator[list[Tensor]]:
+        """While open, evaluations append how many inputs of every atom lie outside their range, ``(n_atoms,)``.
+
+        They may append the same counts more than once, and nothing without `has_ranges`.
+        """
+        yield []
 
     @property
     def precomputes_by(self) -> str:

@@ -1,6 +1,7 @@
 """Predictions for many structures: batches of similar cost, one dict per frame in the order given."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import ase
@@ -18,11 +19,12 @@ from gnnpot.nn.layers import ElementTable
 
 Prediction = dict[str, Any]
 """``energy`` float eV, ``energies`` (n,), ``forces`` (n, 3), ``stress`` (3, 3) eV/Å³, ``polarization`` (3,) e·Å,
-``born_effective_charges`` (n, 3, 3) e: what was asked for."""
+``born_effective_charges`` (n, 3, 3) e, ``extrapolations`` (n,): what was asked for."""
 
 EVALUATION_EDGES = 60_000
 """Edges in a batch that is evaluated without training: enough to keep a core busy, little memory."""
 
+EXTRAPOLATIONS = "extrapolations"
 STRUCTURE_LEVEL = ("energy", "stress", "polarization")
 
 
@@ -48,7 +50,8 @@ def predict(
     Args:
         model: any potential.
         frames: structures.
-        properties: names of properties; by default all that the model gives.
+        properties: names of properties; by default all that the model gives. ``extrapolations``, the inputs of every
+            atom outside their range in the training set, is left out for a model without ranges.
         batch_size: structures evaluated together; None: as many as have `EVALUATION_EDGES` edges.
         progress: called with the number of structures done after each batch.
 
@@ -106,10 +109,14 @@ def refuse_unfit(model: Potential, frames: Sequence[ase.Atoms]) -> None:
         refuse_without_charge(frames)
 
 
-def predict_graph(model: Potential, graph: AtomicGraph, properties: Iterable[str]) -> list[Prediction]:
+def predict_graph(model: Potential, graph: AtomicGraph, properties: Sequence[str]) -> list[Prediction]:
     """Predict properties of every structure of a batch."""
     on_device = to_device(cast(graph, model.dtype), model.device)
-    values = {name: v.detach().cpu() for name, v in derive(model, on_device, properties).items()}
+    nothing: AbstractContextManager[list[Tensor]] = nullcontext([])
+    with model.counting_extrapolations() if EXTRAPOLATIONS in properties else nothing as counts:
+        found = derive(model, on_device, [name for name in properties if name != EXTRAPOLATIONS])
+    found |= {EXTRAPOLATIONS: counts[-1]} if counts else {}
+    values = {name: v.detach().cpu() for name, v in found.items()}
     sizes = torch.bincount(graph.batch, minlength=graph.n_structures).tolist()
     parts = _split(values, sizes)
     return [{name: _as_plain(part[k]) for name, part in parts.items()} for k in range(len(sizes))]

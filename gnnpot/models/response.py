@@ -1,6 +1,7 @@
 """A potential and a response head: one model, whose features are computed once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -98,6 +99,17 @@ class ResponsePotential(Potential):
     def precomputes_by(self) -> str:
         """Of the backbone: heads share what is computed ahead."""
         return self.backbone.precomputes_by
+
+    @property
+    def has_ranges(self) -> bool:
+        """As the backbone."""
+        return self.backbone.has_ranges
+
+    @contextmanager
+    def counting_extrapolations(self) -> Iterator[list[Tensor]]:
+        """As the backbone."""
+        with self.backbone.counting_extrapolations() as counts:
+            yield counts
 
     def can_differentiate_dipole(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """Whether the head gives a polarization and the backbone can pull its derivatives back to the edges."""

@@ -1,5 +1,6 @@
 """Symmetry functions chosen from the data: grids between the shortest distances and the cutoff."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -74,6 +75,18 @@ def generate_functions(
         else:
             functions += grids.pairwise() if descriptors == "pairwise" else grids.weighted()
     return [str(function) for function in _without_constant_ones(elements, functions, graphs)]
+
+
+def count_generated(n_elements: int, n_radial: int, n_angular: int, descriptors: str) -> dict[str, int]:
+    """Functions of each element by kind, as `generate_functions` makes them for some number of elements.
+
+    >>> count_generated(4, n_radial=12, n_angular=6, descriptors="pairwise")
+    {'G2': 48, 'G5': 360}
+    """
+    elements = range(1, n_elements + 1)
+    grids = _Grids(1, elements, torch.ones(n_elements), 5.0, n_radial, n_angular, "polynomial")
+    functions = {"pairwise": grids.pairwise, "weighted": grids.weighted, "chebyshev": grids.chebyshev}[descriptors]()
+    return dict(Counter(function.kind for function in functions))
 
 
 @dataclass(frozen=True)

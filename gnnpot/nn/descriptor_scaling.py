@@ -1,5 +1,8 @@
 """Descriptors of order one for the networks, and the range that they were learned in."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -26,9 +29,12 @@ class DescriptorScale(nn.Module):
         self.register_buffer("spread", torch.ones(self.shape))
         self.register_buffer("lowest", torch.full(self.shape, -torch.inf))
         self.register_buffer("highest", torch.full(self.shape, torch.inf))
+        self._counts: list[Tensor] | None = None
 
     def forward(self, descriptors: Tensor, types: Tensor) -> Tensor:
         """Scaled descriptors, same shape ``(n_atoms, n_functions)``."""
+        if self._counts is not None:
+            self._counts.append(self.extrapolations(descriptors.detach(), types))
         if self.shape[0] == 1:
             return (descriptors - self.mean) / self.spread
         return (descriptors - self.mean[types]) / self.spread[types]
@@ -36,6 +42,21 @@ class DescriptorScale(nn.Module):
     def of_isolated_atoms(self) -> Tensor:
         """Scaled descriptors of an atom without neighbors, of each element, ``(n_types, n_functions)``."""
         return -self.mean / self.spread
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether a training set has been seen."""
+        return bool(torch.isfinite(self.lowest).any())
+
+    @contextmanager
+    def counting(self) -> Iterator[list[Tensor]]:
+        """While open, every call appends its `extrapolations` to the list; nothing where there are no ranges."""
+        counts: list[Tensor] = []
+        self._counts = counts if self.has_ranges else None
+        try:
+            yield counts
+        finally:
+            self._counts = None
 
     def extrapolations(self, descriptors: Tensor, types: Tensor) -> Tensor:
         """Number of descriptors of every atom that lie outside the training range, ``(n_atoms,)``.

@@ -194,8 +194,8 @@ def _expect_empty(values: dict[str, str], envelope: str) -> str:
     return envelope
 
 
-def from_n2p2_line(line: str, envelope: str = "cosine") -> SymmetryFunction:
-    """Symmetry function of one ``symfunction_short`` line of n2p2's ``input.nn`` (bohr → Å).
+def from_n2p2_line(line: str, envelope: str = "cosine", length: float = ANGSTROM_PER_BOHR) -> SymmetryFunction:
+    """Symmetry function of one ``symfunction_short`` line of n2p2's ``input.nn``, written in bohr or ``length`` (Å).
 
     Type 2: ``center 2 neighbor eta r_s r_c``; types 3 and 9: ``center 3 j k eta lambda zeta r_c [r_s]``; type 12:
     ``center 12 eta r_s r_c``; type 13: ``center 13 eta r_s lambda zeta r_c``.
@@ -230,9 +230,9 @@ def from_n2p2_line(line: str, envelope: str = "cosine") -> SymmetryFunction:
         kind,
         center,
         tuple(neighbors),
-        eta=eta / ANGSTROM_PER_BOHR**2,
-        cutoff=cutoff * ANGSTROM_PER_BOHR,
-        shift=shift * ANGSTROM_PER_BOHR,
+        eta=eta / length**2,
+        cutoff=cutoff * length,
+        shift=shift * length,
         zeta=zeta,
         lambda_=int(lambda_),
         envelope=envelope,

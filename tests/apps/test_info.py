@@ -5,6 +5,7 @@ from ase.build import molecule
 
 from gnnpot.apps.info import info
 from gnnpot.errors import CheckpointError
+from gnnpot.models.hdnnp import HDNNP
 from gnnpot.models.schnet import SchNet
 from gnnpot.models.store import save
 
@@ -66,3 +67,13 @@ def test_what_is_not_there_is_named(tmp_path):
         info(tmp_path)
     with pytest.raises(CheckpointError, match="Neither is there a data file"):
         info("nothing_of_this_name")
+
+
+def test_symmetry_functions_are_counted_and_not_listed(tmp_path, capsys):
+    model = HDNNP(["Li", "O"], 4.0, n_radial=3, n_angular=1, descriptors="chebyshev")
+    info(save(model, tmp_path / "model"))
+    printed = capsys.readouterr().out
+    assert "order=" not in printed
+    rows = [line.split() for line in printed.splitlines()]
+    assert ["wT3", "6", "6"] in rows
+    assert ["all", "18", "18"] in rows

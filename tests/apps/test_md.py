@@ -76,7 +76,8 @@ def test_log_has_a_unit_in_every_column(argon_potential, crystal, tmp_path):
     assert tuple(lines[0]) == COLUMNS
     assert [int(line["step"]) for line in lines] == [0, 10, 20, 25]
     assert all(
-        column == "step" or column.split("_")[-1] in {"ps", "K", "eV", "atom", "GPa", "A3"} for column in COLUMNS
+        column == "step" or column.split("_")[-1] in {"ps", "K", "eV", "atom", "atoms", "GPa", "A3"}
+        for column in COLUMNS
     )
     settings = json.loads((tmp_path / "md.json").read_text())
     assert settings["temperature"] == 40

@@ -13,7 +13,7 @@ import torch
 
 import gnnpot
 from gnnpot.data.graph import graph_from_atoms, scatter_sum
-from gnnpot.errors import CheckpointError, DataWarning
+from gnnpot.errors import CheckpointError, DataWarning, ExtrapolationWarning
 from gnnpot.models.n2p2 import load_n2p2
 from gnnpot.models.potential import derive
 from gnnpot.models.store import read_card
@@ -223,13 +223,19 @@ def test_card_and_calculator_know_it(tmp_path):
     atoms = water()
     atoms.calc = gnnpot.Calculator(folder, dtype="float64")
     (found,) = gnnpot.predict(gnnpot.load(folder), [water()], properties=["energy"])
-    assert atoms.get_potential_energy() == pytest.approx(found["energy"], abs=1e-9)
+    with pytest.warns(ExtrapolationWarning):
+        energy = atoms.get_potential_energy()
+    assert energy == pytest.approx(found["energy"], abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("cutoff_type 1", "cutoff_type 2", r"cutoff_type 2 does not exist here; 1 \(cosine\) and 6 \(polynomial\) do"),
+        (
+            "cutoff_type 1",
+            "cutoff_type 2",
+            r"cutoff_type 2 \(tanh.*\) does not exist here; 1 \(cosine\) and 6 \(polynomial\) do",
+        ),
         ("cutoff_type 1", "cutoff_type 1 0.3", "inner cutoff"),
         ("cutoff_type 1", "", "cutoff_type is missing"),
         ("t t l", "t g l", "global_activation_short t g l"),
@@ -282,3 +288,19 @@ def test_a_cutoff_that_may_be_in_another_unit_is_warned_of(tmp_path):
     (folder / "input.nn").write_text(text)
     with pytest.warns(DataWarning, match=r"6 bohr = 3.18 Å, which is short"):
         load_n2p2(folder)
+
+
+def test_files_in_other_units_say_so_in_a_file_beside_them(tmp_path):
+    """The same numbers in eV and Å: all lengths are longer by Å/bohr, energies smaller by eV/hartree."""
+    model = gnnpot.load(write_folder(tmp_path))
+    (tmp_path / "units.yaml").write_text("{energy: eV, length: angstrom}")
+    other = gnnpot.load(tmp_path)
+    assert other.cutoff == pytest.approx(8.0)
+    larger = water()
+    larger.set_cell(larger.cell.array / 0.529177210903, scale_atoms=True)
+    pairs = ((model, water()), (other, larger))
+    energies = [float(m(graph_from_atoms(atoms, m.cutoff))["energies"].detach().sum()) for m, atoms in pairs]
+    assert energies[0] == pytest.approx(27.211386245988 * energies[1], rel=1e-10)
+    (tmp_path / "units.yaml").write_text("{energy: eV, length: Angström}")
+    with pytest.raises(CheckpointError, match=r"units.yaml: length=Angström is no unit"):
+        gnnpot.load(tmp_path)

@@ -6,7 +6,7 @@ from ase.build import bulk
 
 from gnnpot.data.graph import graph_from_atoms
 from gnnpot.errors import ConfigError
-from gnnpot.nn.descriptor_generation import N_ORDERS, generate_functions
+from gnnpot.nn.descriptor_generation import DESCRIPTORS, N_ORDERS, count_generated, generate_functions
 from gnnpot.nn.symmetry_functions import parse_function
 
 
@@ -52,10 +52,11 @@ def test_lines_are_unique_and_repeatable():
 
 def test_the_number_of_functions_of_all_elements_does_not_grow_with_these():
     numbers = {}
-    for kind in ("pairwise", "weighted", "chebyshev"):
+    for kind in DESCRIPTORS:
         for elements in ([3], [3, 8], [3, 8, 15], [3, 8, 15, 16], [3, 8, 15, 16, 32]):
             lines = generate_functions(elements, 5.0, 6, 2, "polynomial", descriptors=kind)
             numbers[kind, len(elements)] = len(lines) // len(elements)
+            assert sum(count_generated(len(elements), 6, 2, kind).values()) == numbers[kind, len(elements)]
     assert [numbers["weighted", n] for n in range(1, 6)] == [6 + 2 * 6] * 5
     assert [numbers["chebyshev", n] for n in range(1, 6)] == [6 + 2 * N_ORDERS] + [2 * (6 + 2 * N_ORDERS)] * 4
     assert [numbers["pairwise", n] for n in range(1, 6)] == [6 * n + 12 * n * (n + 1) // 2 for n in range(1, 6)]
