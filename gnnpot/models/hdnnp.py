@@ -50,7 +50,7 @@ class HDNNP(EnergyPotential):
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``, of generated functions.
         descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements), ``weighted``
             (wG2 and wG5 over all elements, with atomic numbers as weights) or ``chebyshev`` (T2 and T3 over all
-            elements, without and with weights); the number of the last two does not grow with that of the elements.
+            elements, without and with weights); the last two have no more functions for twenty elements than for four.
         n_functions: how many functions each element keeps, the ones that say most about the training set; null: all.
         select: how these are chosen, ``cur`` or ``fps`` (`gnnpot.nn.descriptor_selection`).
         charge: the total charge of the cell is an input: one model for all charge states.

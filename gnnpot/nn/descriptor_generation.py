@@ -23,8 +23,14 @@ DESCRIPTORS = ("pairwise", "weighted", "chebyshev")
 ZETAS = (1.0, 4.0, 16.0)
 """Angular resolutions; each with λ = 1 and -1."""
 
-N_ORDERS = 6
+N_ORDERS = 5
 """Chebyshev polynomials of the angle in each generated shell."""
+
+HIGHEST_POWER = 3
+"""Of the element weights in generated wT2."""
+
+REACH = 0.75
+"""Where the last shell of generated T3 is, over the cutoff."""
 
 LEAST_SPREAD = 1e-3
 """Functions whose standard deviation over the data is less than this share of the element's largest are dropped."""
@@ -51,8 +57,9 @@ def generate_functions(
 
     With ``descriptors="weighted"`` each center has one such set of wG2 and wG5 for the neighbors of all elements, so
     that it has as many functions with five elements as with one; d is then the center's shortest distance.
-    ``"chebyshev"`` gives it T2 of the lowest ``n_radial`` orders and, in each of the ``n_angular`` shells, T3 of the
-    lowest `N_ORDERS`, all of them without and (for two or more elements) with weights.
+    ``"chebyshev"`` gives it T2 of the lowest ``n_radial`` orders without weights and with the powers 1 to 3 of these
+    (as many as tell the elements apart), and T3, wT3 and sT3 of the lowest `N_ORDERS` in two shells for each three of
+    ``n_angular``, the last at `REACH` of the cutoff: no more functions for twenty elements than for four.
 
     Raises:
         ConfigError: a negative number of functions, or none at all, or unknown ``descriptors``.
@@ -114,14 +121,24 @@ class _Grids:
 
     def chebyshev(self) -> list[SymmetryFunction]:
         """T2 and T3, for the neighbors of all elements, without and with weights."""
-        radial: tuple[Kind, ...] = ("T2", "wT2") if len(self.elements) > 1 else ("T2",)
-        angular: tuple[Kind, ...] = ("T3", "wT3") if len(self.elements) > 1 else ("T3",)
-        return [self._function(kind, order=order) for kind in radial for order in range(self.n_radial)] + [
+        powers = range(1, min(HIGHEST_POWER + 1, len(self.elements)))
+        radial = [self._function("T2", order=order) for order in range(self.n_radial)]
+        radial += [self._function("wT2", order=order, power=p) for p in powers for order in range(self.n_radial)]
+        kinds: tuple[Kind, ...] = ("T3", "wT3", "sT3") if powers else ("T3",)
+        return radial + [
             self._function(kind, eta=eta, shift=shift, order=order)
-            for kind in angular
-            for shift, eta in self._shells((), self.n_angular)
+            for kind in kinds
+            for shift, eta in self._wide_shells()
             for order in range(N_ORDERS)
         ]
+
+    def _wide_shells(self) -> list[tuple[float, float]]:
+        """(R_s, η) of the shells of T3: near the cutoff the product of two envelopes would leave nothing of them."""
+        n = -(-2 * self.n_angular // 3)
+        start = float(self.shortest.min())
+        spacing = (REACH * self.cutoff - start) / max(n - 1, 1)
+        eta = float(f"{0.5 / spacing**2:.4g}")
+        return [(round(start + k * spacing, 3), eta) for k in range(n)]
 
     def _radial(self, kind: Kind, neighbors: tuple[int, ...]) -> list[SymmetryFunction]:
         shells = self._shells(neighbors, self.n_radial)
@@ -137,10 +154,12 @@ class _Grids:
 
     def _function(
         self, kind: Kind, neighbors: tuple[int, ...] = (), *, eta: float = 0.0, shift: float = 0.0,
-        zeta: float = 1.0, lambda_: int = 1, order: int = 0
+        zeta: float = 1.0, lambda_: int = 1, order: int = 0, power: int = 1
     ) -> SymmetryFunction:  # fmt: skip
         chosen = tuple(self.elements[x] for x in neighbors)
-        return SymmetryFunction(kind, self.center, chosen, eta, self.cutoff, shift, zeta, lambda_, self.envelope, order)
+        return SymmetryFunction(
+            kind, self.center, chosen, eta, self.cutoff, shift, zeta, lambda_, self.envelope, order, power
+        )
 
     def _shells(self, neighbors: tuple[int, ...], n: int) -> list[tuple[float, float]]:
         """(R_s, η) of n shells from the shortest distance to these neighbors, or to any, towards the cutoff."""

@@ -16,12 +16,14 @@ neighbors of all elements at once, each term times the atomic numbers Z_j, or Z_
 so that their number does not grow with that of the elements. So do the Chebyshev functions (Artrith, Urban and Ceder,
 Phys. Rev. B 96, 014112 (2017)), with T_a the Chebyshev polynomial of ``order`` a::
 
-    T2 = Σ_j T_a(2 r_ij/r_c - 1) f_c(r_ij),         wT2 with each term times w_j
-    T3 = Σ_{j<k} T_a(cos θ_ijk) g(r_ij) g(r_ik),    wT3 with each term times w_j w_k
+    T2 = Σ_j T_a(2 r_ij/r_c - 1) f_c(r_ij),         wT2 with each term times w_j^power
+    T3 = Σ_{j<k} T_a(cos θ_ijk) g(r_ij) g(r_ik),    wT3 with each term times w_j w_k, sT3 times w_j + w_k
 
-where w = ..., -2, -1, (0,) 1, 2, ... number the elements of the model (`element_weights`). The published T3 has η = 0;
-with η and R_s it knows at which distance the angle is. T_a(2 θ/π - 1), which some codes take instead of T_a(cos θ),
-has a cusp at 0° and 180° and does not exist here.
+where w = ..., -2, -1, (0,) 1, 2, ... number the elements of the model (`element_weights`). T2, T3, wT2 and wT3 with
+η = 0 and power 1 are the published ones. They cannot tell two neighbors of one element from two of the element with the
+opposite weight: that is what sT3 is for, as higher powers are for more than two elements. With η and R_s a T3 knows at
+which distance its angle is. T_a(2 θ/π - 1), which some codes take instead of T_a(cos θ), has a cusp at 0° and 180° and
+does not exist here.
 
 Behler sums over ordered pairs, twice the value; n2p2 sums over j < k as here and calls G2, G4 and G5 type 2, 3 and 9,
 and wG2 and wG4 type 12 and 13 (lengths in bohr). DScribe sums over j < k too, its G4 and G5 are these with R_s = 0.
@@ -38,7 +40,7 @@ from gnnpot.errors import ConfigError, DataError, did_you_mean
 from gnnpot.keys import ANGSTROM_PER_BOHR
 from gnnpot.nn.radial import ENVELOPES
 
-Kind = Literal["G2", "G4", "G5", "wG2", "wG4", "wG5", "T2", "wT2", "T3", "wT3"]
+Kind = Literal["G2", "G4", "G5", "wG2", "wG4", "wG5", "T2", "wT2", "T3", "wT3", "sT3"]
 
 _N2P2_TYPE_OF_KIND: dict[Kind, int] = {"G2": 2, "G4": 3, "G5": 9, "wG2": 12, "wG4": 13}
 _KIND_OF_N2P2_TYPE = {number: kind for kind, number in _N2P2_TYPE_OF_KIND.items()}
@@ -67,6 +69,7 @@ class SymmetryFunction:
     lambda_: int = 1
     envelope: str = "polynomial"
     order: int = 0
+    power: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -80,7 +83,9 @@ class SymmetryFunction:
         if not all(math.isfinite(x) for x in numbers) or self.eta < 0.0 or self.cutoff <= 0.0:
             raise ConfigError(f"{self}: eta must not be negative, the cutoff positive, all numbers finite")
         if self.order < 0 or (self.order > 0 and not self.is_chebyshev):
-            raise ConfigError(f"{self}: the order of T2, wT2, T3 and wT3 is 0 or more; other kinds have none")
+            raise ConfigError(f"{self}: the order of T2, wT2, T3, wT3 and sT3 is 0 or more; other kinds have none")
+        if self.power < 1 or (self.power > 1 and self.kind != "wT2"):
+            raise ConfigError(f"{self}: wT2 alone has a power, 1 or more")
         if self.kind in ("T2", "wT2") and (self.eta != 0.0 or self.shift != 0.0):
             raise ConfigError(f"{self}: T2 and wT2 have neither eta nor shift")
         if self.is_chebyshev and (self.zeta != 1.0 or self.lambda_ != 1):
@@ -106,7 +111,7 @@ class SymmetryFunction:
     @property
     def is_weighted(self) -> bool:
         """Whether terms have weights that tell the elements of the neighbors."""
-        return self.kind.startswith("w")
+        return self.kind[0] in "ws"
 
     @property
     def is_chebyshev(self) -> bool:
@@ -125,21 +130,23 @@ class SymmetryFunction:
         if not self.is_chebyshev:
             return float(math.prod(neighbors))
         weights = element_weights(len(elements))
-        return float(math.prod(weights[elements.index(z)] for z in neighbors))
+        own = [weights[elements.index(z)] for z in neighbors]
+        return float(sum(own) if self.kind == "sT3" else math.prod(own) ** self.power)
 
     def __str__(self) -> str:
         """One line, which `parse_function` reads back exactly."""
         symbols = " ".join(chemical_symbols[z] for z in (self.center, *self.neighbors))
         numbers = "" if self.is_chebyshev and not self.eta else f" eta={_number(self.eta)} shift={_number(self.shift)}"
         if self.is_chebyshev:
-            numbers = f" order={self.order}{numbers}"
+            power = "" if self.power == 1 else f" power={self.power}"
+            numbers = f" order={self.order}{power}{numbers}"
         elif self.is_angular:
             numbers += f" zeta={_number(self.zeta)} lambda={self.lambda_}"
         return f"{self.kind} {symbols}{numbers} cutoff={_number(self.cutoff)} {self.envelope}"
 
 
 def element_weights(n_elements: int) -> tuple[int, ...]:
-    """Weights w of wT2 and wT3 for the elements of a model, by ascending atomic number.
+    """Weights w of wT2, wT3 and sT3 for the elements of a model, by ascending atomic number.
 
     >>> element_weights(4), element_weights(3)
     ((-2, -1, 1, 2), (-1, 0, 1))
@@ -172,6 +179,7 @@ def parse_function(line: str) -> SymmetryFunction:
             center=center,
             neighbors=tuple(neighbors),
             order=int(values.pop("order")) if is_chebyshev else 0,
+            power=int(values.pop("power", "1")) if kind == "wT2" else 1,
             eta=float(values.pop("eta", "0") if is_chebyshev else values.pop("eta")),
             cutoff=float(values.pop("cutoff")),
             shift=float(values.pop("shift", "0")),

@@ -75,5 +75,5 @@ def test_symmetry_functions_are_counted_and_not_listed(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "order=" not in printed
     rows = [line.split() for line in printed.splitlines()]
-    assert ["wT3", "6", "6"] in rows
-    assert ["all", "18", "18"] in rows
+    assert ["wT3", "5", "5"] in rows
+    assert ["all", "21", "21"] in rows

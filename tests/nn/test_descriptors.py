@@ -58,6 +58,9 @@ def mixed_functions(envelope="polynomial", cutoff=CUTOFF):
         "wT3 O order=1 eta=0.4 shift=1.5",
         "T3 O order=4 eta=0.4 shift=1.5",
         "wT2 O order=1",
+        "wT2 O order=1 power=3",
+        "sT3 O order=1 eta=0.4 shift=1.5",
+        "sT3 Li order=3",
     ]
     functions = [parse_function(f"{line} cutoff={cutoff} {envelope}") for line in lines]
     return [*functions, SymmetryFunction("G2", 3, (3,), eta=1.0, cutoff=3.0, envelope=envelope)]
@@ -142,16 +145,17 @@ def chebyshev_function_by_loops(function, neighbors):
         return math.exp(-function.eta * (r - function.shift) ** 2) * (1 - 10 * x**3 + 15 * x**4 - 6 * x**5)
 
     def w(z):
-        return {3: -1, 8: 1}[z] if function.kind.startswith("w") else 1
+        return {3: -1, 8: 1}[z] if function.is_weighted else 1
 
     if function.kind in ("T2", "wT2"):
-        pairs = [(w(z), np.linalg.norm(v)) for z, v in neighbors]
+        pairs = [(w(z) ** function.power, np.linalg.norm(v)) for z, v in neighbors]
         return sum(u * math.cos(function.order * math.acos(2 * r / function.cutoff - 1)) * g(r) for u, r in pairs)
     total = 0.0
     for (z_j, v_j), (z_k, v_k) in itertools.combinations(neighbors, 2):
         r_j, r_k = np.linalg.norm(v_j), np.linalg.norm(v_k)
         angle = math.acos(max(-1.0, min(1.0, (v_j @ v_k) / r_j / r_k)))
-        total += w(z_j) * w(z_k) * math.cos(function.order * angle) * g(r_j) * g(r_k)
+        weight = w(z_j) + w(z_k) if function.kind == "sT3" else w(z_j) * w(z_k)
+        total += weight * math.cos(function.order * angle) * g(r_j) * g(r_k)
     return total
 
 

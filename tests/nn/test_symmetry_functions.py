@@ -25,6 +25,7 @@ G5 = SymmetryFunction("G5", 8, (8, 3), eta=0.5, cutoff=5.0, zeta=16.0, lambda_=-
         *(G2, G5, dataclasses.replace(G5, kind="G4", zeta=1.5), dataclasses.replace(G5, kind="wG5", neighbors=())),
         *(T3, dataclasses.replace(T3, kind="wT3", eta=0.0, shift=0.0), dataclasses.replace(T3, order=0)),
         SymmetryFunction("wT2", 8, (), eta=0.0, cutoff=5.0, order=3),
+        SymmetryFunction("wT2", 8, (), eta=0.0, cutoff=5.0, order=3, power=3),
     ],
 )
 def test_print_and_parse_are_inverse(function):
@@ -73,8 +74,10 @@ def test_n2p2_order_is_that_of_scaling_data():
         ("G3 Si Si eta=1 cutoff=5 cosine", "G3.*known: G2, G4, G5, wG2"),
         ("wG2 Si Si eta=1 cutoff=5 cosine", "G4 and G5 have two, all other kinds none"),
         ("T2 Si Si order=1 cutoff=5 cosine", "all other kinds none"),
-        ("T2 Si order=-1 cutoff=5 cosine", "order of T2, wT2, T3 and wT3 is 0 or more"),
+        ("T2 Si order=-1 cutoff=5 cosine", "order of T2, wT2, T3, wT3 and sT3 is 0 or more"),
         ("T2 Si cutoff=5 cosine", "order.*Write for example.*'T3 O order=2"),
+        ("wT2 Si order=1 power=0 cutoff=5 cosine", "power, 1 or more"),
+        ("wT3 Si order=1 power=2 cutoff=5 cosine", "unknown power"),
         ("wT2 Si order=1 eta=1 cutoff=5 cosine", "neither eta nor shift"),
         ("T3 Si order=1 zeta=2 cutoff=5 cosine", "order instead of zeta"),
         ("G2 Si Si order=1 eta=1 cutoff=5 cosine", "unknown order"),
