@@ -1,6 +1,7 @@
 """From frames to graphs, and the model that the data ask for."""
 
 import inspect
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -110,19 +111,26 @@ def prepare_store(
     ``data.cache_limit`` bytes: then it is computed in every step, and a warning says so.
     """
     data = config["data"]
-    size = _precomputed_bytes(dataset, potential)
-    if size > float(data["cache_limit"]):
+    size, limit = _precomputed_bytes(dataset, potential), _cache_limit(data["cache_limit"])
+    if size > limit:
         warnings.warn(
             f"what {type(potential).__name__} can compute ahead takes {size / 1e9:.1f} GB for these data, more than "
-            f"data.cache_limit={data['cache_limit']}: it is computed in every step, which is slower. Raise the limit "
-            "if the disk has the room",
+            f"data.cache_limit allows ({limit / 1e9:.1f} GB): it is computed in every step, which is slower. Raise the "
+            "limit if the disk has the room, as data.cache_limit=20e9",
             GnnpotWarning,
             stacklevel=2,
         )
-    if not 0 < size <= float(data["cache_limit"]):
+    if not 0 < size <= limit:
         return cached_store(dataset.frames, potential.cutoff, None, "", data["cache"], progress)
     signature = potential.precomputes_by
     return cached_store(dataset.frames, potential.cutoff, potential.precompute, signature, data["cache"], progress)
+
+
+def _cache_limit(asked: float | None) -> float:
+    """Bytes; null: half of the memory of this machine, where the stored numbers are read from after the first epoch."""
+    if asked is not None:
+        return float(asked)
+    return 0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _precomputed_bytes(dataset: Dataset, potential: Potential) -> float:
