@@ -1,6 +1,6 @@
 """GNNFF with an energy: forces are its derivatives, so that they conserve it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -39,6 +39,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
             sums over triplets.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides.
+        short_range: ``zbl``: atoms closer than in any training structure repel each other (`gnnpot.nn.short_range`);
+            null: only what the network makes of them.
 
     >>> import torch
     >>> from ase.build import bulk
@@ -51,6 +53,24 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     learning_rate = 0.001
 
     _tables: "tuple[WeightWatch, GNNFFTables] | None" = None
+
+    def __init__(
+        self,
+        elements: Sequence[int | str] | None = None,
+        cutoff: float = 5.0,
+        n_features: int = 64,
+        n_edge_features: int = 32,
+        n_interactions: int = 2,
+        triplet_cutoff: float = 4.0,
+        envelope: str | None = "polynomial",
+        l_max: int | None = 2,
+        charge: bool = False,
+        short_range: str | None = "zbl",
+    ) -> None:
+        super().__init__(
+            elements, cutoff, n_features, n_edge_features, n_interactions, triplet_cutoff, envelope, l_max, charge
+        )
+        self.set_short_range(short_range)
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """¼ Σ_j f_c(r_ij) (ε_ij + ε_ji), ``(n_atoms,)``."""

@@ -54,6 +54,8 @@ class HDNNP(EnergyPotential):
         n_functions: how many functions each element keeps, the ones that say most about the training set; null: all.
         select: how these are chosen, ``cur`` or ``fps`` (`gnnpot.nn.descriptor_selection`).
         charge: the total charge of the cell is an input: one model for all charge states.
+        short_range: ``zbl``: atoms closer than in any training structure repel each other (`gnnpot.nn.short_range`);
+            null: only what the network makes of them.
 
     Raises:
         ConfigError: functions that do not fit to the elements or reach beyond the cutoff.
@@ -79,8 +81,9 @@ class HDNNP(EnergyPotential):
         n_functions: int | None = None,
         select: str = "cur",
         charge: bool = False,
+        short_range: str | None = "zbl",
     ) -> None:
-        super().__init__(elements, cutoff, charge)
+        super().__init__(elements, cutoff, charge, short_range)
         self.n_radial = n_radial
         self.n_angular = n_angular
         self.hidden = tuple(hidden)

@@ -93,7 +93,7 @@ def load_n2p2(folder: str | Path) -> HDNNP:
         lines = [str(function) for function in functions]
         cutoff = max(function.cutoff for function in functions)
         name = settings.activations[0].name
-        model = HDNNP(settings.elements, cutoff, lines, hidden=settings.hidden, activation=name)
+        model = HDNNP(settings.elements, cutoff, lines, hidden=settings.hidden, activation=name, short_range=None)
     except (ConfigError, DataError) as error:
         raise CheckpointError(f"{folder / SETTINGS}: {error}") from None
     if cutoff < SHORT and not settings.states_units:

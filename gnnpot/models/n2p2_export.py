@@ -25,6 +25,12 @@ from gnnpot.nn.symmetry_functions import N2P2_ENVELOPES, sort_as_n2p2, to_n2p2_l
 
 LETTERS = {"tanh": "t", "shifted_softplus": "p"}
 """n2p2's letter for each activation that it has."""
+WITHOUT = {
+    "charge": "this model cannot be exported; train one of a single charge state with model.charge=false",
+    "short_range": "train it with model.short_range=null (to the same weights: the repulsion ends where the training "
+    "structures begin)",
+}
+"""What to do instead about arguments that n2p2 does not have."""
 KNOWN_ARGUMENTS = frozenset(
     ("elements", "cutoff", "functions", "n_radial", "n_angular", "hidden", "activation", "envelope", "descriptors",
      "n_functions", "select")
@@ -76,6 +82,10 @@ def export_n2p2(model: Potential | str | Path, folder: str | Path) -> Path:
 
 
 def _refuse_what_n2p2_lacks(model: HDNNP) -> None:
+    for name, without in WITHOUT.items():
+        if getattr(model, name):
+            value = str(getattr(model, name)).lower()
+            raise CheckpointError(f"n2p2 has no {name}={value}: {without}")
     strange = [f"{name}={v}" for name, v in model.arguments().items() if name not in KNOWN_ARGUMENTS and v]
     if strange:
         raise CheckpointError(f"n2p2 has no {', '.join(strange)}: this model cannot be exported to it")

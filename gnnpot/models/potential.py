@@ -13,6 +13,7 @@ from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
 from gnnpot.models.derivatives import Request, per_structure, respond
 from gnnpot.nn.scaling import EnergyScale
+from gnnpot.nn.short_range import build_short_range
 from gnnpot.nn.system_charge import SystemCharge, at_atoms
 
 DERIVABLE = {
@@ -211,15 +212,28 @@ class EnergyPotential(Potential):
 
     A subclass gives ``atomic_outputs(graph) -> (n_atoms,)``, the y_i of order one, zero for an isolated atom, so that
     its energy is the reference energy E0 of its element. With ``charge`` every atom has a Q_sys + b Q_sys² besides
-    (`gnnpot.nn.scaling.EnergyScale`). A subclass that can give ``output_slopes`` has its forces without automatic
-    differentiation.
+    (`gnnpot.nn.scaling.EnergyScale`), and with ``short_range`` pairs of atoms closer than in any training structure
+    repel each other (`gnnpot.nn.short_range`). A subclass that can give ``output_slopes`` has its forces without
+    automatic differentiation.
     """
 
     outputs = frozenset({"energies"})
 
-    def __init__(self, elements: Sequence[int | str] | None, cutoff: float, charge: bool = False) -> None:
+    def __init__(
+        self,
+        elements: Sequence[int | str] | None,
+        cutoff: float,
+        charge: bool = False,
+        short_range: str | None = None,
+    ) -> None:
         super().__init__(elements, cutoff, charge)
         self.energy_scale = EnergyScale(self.elements, charge)
+        self.set_short_range(short_range)
+
+    def set_short_range(self, name: str | None) -> None:
+        """Take the repulsion of this name, or none: ``zbl`` or None. What an older one has learned is gone."""
+        self.short_range = name
+        self.repulsion = build_short_range(name, self.elements)
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """Network output y_i of every atom, ``(n_atoms,)``, dimensionless; zero without neighbors."""
@@ -243,6 +257,11 @@ class EnergyPotential(Potential):
         return {"energies": self._energies(self.atomic_outputs(graph), graph)}
 
     def _energies(self, outputs: Tensor, graph: AtomicGraph) -> Tensor:
+        energies = self._smooth_energies(outputs, graph)
+        return energies if self.repulsion is None else energies + self.repulsion(graph, self.types(graph))
+
+    def _smooth_energies(self, outputs: Tensor, graph: AtomicGraph) -> Tensor:
+        """Energies of the atoms without the repulsion."""
         energies: Tensor = self.energy_scale(outputs, self.types(graph))
         charges = self.atomic_charges(graph)
         return energies if charges is None else energies + self.energy_scale.of_charge(charges)
@@ -254,7 +273,10 @@ class EnergyPotential(Potential):
     def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> EnergyGradients:
         """Per-atom energies, ∂E/∂r_ij, and ∂E/∂V = -(Q_sys/|V|) ∂E/∂Q_sys with charge, from `output_slopes`."""
         outputs, by_edge, by_charge = self.output_slopes(graph, differentiable)
-        energies = self._energies(outputs, graph)
+        energies = self._smooth_energies(outputs, graph)
+        if self.repulsion is not None:
+            repulsive, by_edge = self.repulsion.energies_and_edge_gradients(graph, self.types(graph), by_edge)
+            energies = energies + repulsive
         if self.system_charge is None or by_charge is None:
             return EnergyGradients(energies, by_edge)
         charges = self.system_charge(graph)
@@ -263,8 +285,9 @@ class EnergyPotential(Potential):
         return EnergyGradients(energies, by_edge, -total * charges / torch.linalg.det(graph.cell.double()).abs())
 
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
-        """Fit reference energies and scale on training graphs."""
-        self.energy_scale.learn_from(self.watching_charges(graphs), self.system_charge)
+        """Fit reference energies, scale and the radii of the repulsion on training graphs."""
+        watched = graphs if self.repulsion is None else self.repulsion.watching(graphs)
+        self.energy_scale.learn_from(self.watching_charges(watched), self.system_charge)
 
 
 def parse_elements(elements: Sequence[int | str] | None) -> tuple[int, ...]:

@@ -68,6 +68,8 @@ class SchNet(EnergyPotential):
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine`` (the paper's).
         charge: the total charge of the cell is an input: x_i^0 has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides. One model for all charge states.
+        short_range: ``zbl``: atoms closer than in any training structure repel each other (`gnnpot.nn.short_range`);
+            null: only what the network makes of them.
 
     >>> import torch
     >>> from ase.build import bulk
@@ -89,8 +91,9 @@ class SchNet(EnergyPotential):
         n_radial: int = 16,
         envelope: str = "polynomial",
         charge: bool = False,
+        short_range: str | None = "zbl",
     ) -> None:
-        super().__init__(elements, cutoff, charge)
+        super().__init__(elements, cutoff, charge, short_range)
         self.n_features = n_features
         self.n_interactions = n_interactions
         self.n_radial = n_radial

@@ -25,13 +25,21 @@ from gnnpot.errors import CheckpointError, ConfigError, did_you_mean
 from gnnpot.models.n2p2 import is_n2p2, load_n2p2
 from gnnpot.models.potential import Potential
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CARD = "model.yaml"
 WEIGHTS = "model.safetensors"
 ALLOWED = ("gnnpot.models",)
 UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³ (ASE sign)", "charge": "e"}
 
-UPGRADES: dict[int, Callable[[dict[str, Any], dict[str, torch.Tensor]], None]] = {}
+
+def _without_repulsion(card: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    """Models of version 1 have no short-range repulsion."""
+    for part in (card["model"], card["model"].get("backbone", {})):
+        if str(part.get("_target_", "")).rpartition(".")[2] in ("HDNNP", "SchNet", "GNNFFConservative"):
+            part.setdefault("short_range", None)
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any], dict[str, torch.Tensor]], None]] = {1: _without_repulsion}
 """For each older format version, the function that brings card and weights to the next one, in place."""
 
 

@@ -88,7 +88,7 @@ def resumed_config(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         raise ConfigError(
             f"resume={run_dir}: no training here ({CONFIG_FILE} is missing); give a run directory, as runs/my-run"
         )
-    saved = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+    saved = _with_newer_keys(yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8")), run_dir)
     old, default, given = flatten(saved), flatten(compose("fit")), flatten(config)
     typed = {key: value for key, value in given.items() if key not in default or default[key] != value}
     changed = {k: v for k, v in typed.items() if k not in HARMLESS and (k not in old or old[k] != v)}
@@ -107,6 +107,18 @@ def resumed_config(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
             section, _, name = key.partition(".")
             saved[section][name] = typed[key]
     return {**saved, "run_dir": str(run_dir), "resume": str(run_dir)}
+
+
+def _with_newer_keys(saved: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+    """The configuration of a run with the keys that its version of gnnpot did not have, at what it did."""
+    saved["data"].setdefault("charge", None)
+    path, model = run_dir / CHECKPOINT_FILE, saved["model"]
+    may_repel = str(model.get("_target_")).rpartition(".")[2] in ("HDNNP", "SchNet", "GNNFFConservative")
+    if may_repel and "short_range" not in model and path.is_file():
+        weights = read_checkpoint(path)["state_dict"]
+        if not any(name.endswith("repulsion.outer_radii") for name in weights):
+            model["short_range"] = None
+    return saved
 
 
 def _shown(value: Any) -> str:

@@ -29,7 +29,7 @@ def lithium_oxide(seed):
 def trained(**arguments):
     """A model with random weights that has learned its ranges from a few frames."""
     torch.manual_seed(3)
-    settings = {"cutoff": 4.5, "n_radial": 4, "n_angular": 2, "hidden": [7, 5], **arguments}
+    settings = {"cutoff": 4.5, "n_radial": 4, "n_angular": 2, "hidden": [7, 5], "short_range": None, **arguments}
     model = HDNNP(["Li", "O"], **settings).double()
     frames = [lithium_oxide(seed) for seed in range(4)]
     for symbol, energy in (("Li", -201.3), ("O", -559.7)):
@@ -118,6 +118,7 @@ def test_a_checkpoint_is_exported_by_its_path_and_never_over_files(tmp_path):
         ({"activation": "silu"}, "n2p2 has no activation=silu; tanh and shifted_softplus"),
         ({"descriptors": "weighted"}, r"n2p2 has no wG5 \('wG5 Li eta.*; it has G2, G4, G5, wG2, wG4"),
         ({"descriptors": "chebyshev"}, r"n2p2 has no T2 \('T2 Li order=0.*; it has G2, G4, G5, wG2, wG4"),
+        ({"short_range": "zbl"}, r"n2p2 has no short_range=zbl: train it with model\.short_range=null"),
         ({"activation": "twisted_tanh"}, "n2p2 has no activation=twisted_tanh"),
         ({"functions": [*G4, "G2 O O eta=1 shift=0 cutoff=4 polynomial"]}, "one cutoff_type .* cosine and polynomial"),
     ],
@@ -132,4 +133,6 @@ def test_other_models_and_untrained_ones_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="n2p2 has no SchNet"):
         export_n2p2(SchNet(["Li"], cutoff=4.0, n_features=4, n_radial=4, n_interactions=1), tmp_path / "n2p2")
     with pytest.raises(CheckpointError, match="never been trained"):
-        export_n2p2(HDNNP(["Li"], cutoff=4.0, n_radial=3, n_angular=0), tmp_path / "n2p2")
+        export_n2p2(HDNNP(["Li"], cutoff=4.0, n_radial=3, n_angular=0, short_range=None), tmp_path / "n2p2")
+    with pytest.raises(CheckpointError, match=r"n2p2 has no charge=true.*model\.charge=false"):
+        export_n2p2(HDNNP(["Li"], cutoff=4.0, n_radial=3, n_angular=0, charge=True), tmp_path / "n2p2")

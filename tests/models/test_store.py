@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from ase import Atoms
 
+from gnnpot.data.graph import graph_from_atoms
 from gnnpot.errors import CheckpointError
 from gnnpot.models import store
+from gnnpot.models.potential import derive
 from gnnpot.models.schnet import SchNet
+
+RESOURCES = Path(__file__).parents[1] / "resources"
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def sign_card(folder):
 
 def test_card_is_readable_and_complete(folder):
     card = yaml.safe_load((folder / store.CARD).read_text())
-    assert card["format_version"] == 1
+    assert card["format_version"] == 2
     assert card["elements"] == ["Li", "O"]
     assert card["reference_energies_ev"] == {"Li": 0.0, "O": 0.0}
     assert card["units"]["energy"] == "eV"
@@ -66,6 +71,15 @@ def test_newer_format_says_update(folder):
     edit_card(folder, format_version=99, gnnpot_version="9.9")
     with pytest.raises(CheckpointError, match=r"format_version 99.*gnnpot 9\.9.*Update gnnpot"):
         store.load(folder)
+
+
+def test_a_checkpoint_of_format_1_has_no_repulsion():
+    """The repulsion came with format 2: an older model keeps its energies, also where atoms collide."""
+    old = store.load(RESOURCES / "checkpoint_format_1")
+    assert old.short_range is None
+    water = Atoms("OH2", positions=[[0, 0, 0.12], [0, 0.5, -0.3], [0, -0.76, -0.48]])
+    graph = graph_from_atoms(water, 3.0)
+    assert float(derive(old, graph, ["energy"])["energy"]) == pytest.approx(-456.9438755239065, abs=1e-9)
 
 
 @pytest.mark.parametrize("version", ["one", 0, None, -3])
