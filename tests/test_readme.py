@@ -12,7 +12,9 @@ from gnnpot.cli import VERBS, main
 README = Path(gnnpot.__file__).parents[1] / "README.md"
 QUICK = {
     "fit": ["trainer.max_epochs=10", "trainer.max_time=null"],
-    "md": ["steps=5"],
+    "md": ["steps=45", "trajectory_interval=1"],
+    "phonon": ["relax=false", "cell=false", "supercell=1", "mesh=10", "points=3"],
+    "analyze": ["blocks=2", "skip=0"],
     "relax": ["fmax=50"],
     "check": ["steps=2"],
 }
