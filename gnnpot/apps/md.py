@@ -130,8 +130,7 @@ def md(
     atoms.calc = calculator
     atoms.get_forces()
     folder = _prepared_folder(Path(output), schedule, overwrite)
-    run = _Run(atoms, settings, limits, schedule, folder, np.random.default_rng(seed))
-    result = run.finish(run.go())
+    result = _Run(atoms, settings, limits, schedule, folder, np.random.default_rng(seed)).go()
     origin = _origin(checkpoint, structure, repeat, seed, dtype) | field_facts(calculator, temperature)
     _write_summary(result, settings, limits, schedule, origin)
     _print_summary(result, settings, schedule)
@@ -187,7 +186,11 @@ class _Run:
         self.extrapolating = 0
         self.extrapolation: dict[str, int] | None = None
 
-    def go(self) -> tuple[list[Sample], float]:
+    def go(self) -> MDResult:
+        """Run all steps, and draw the conclusions."""
+        return self._finish(self._steps())
+
+    def _steps(self) -> tuple[list[Sample], float]:
         """Run all steps; return the samples and the steps per second."""
         log = ThermoLog(self.folder / "thermo.csv", COLUMNS if self.account is None else FIELD_COLUMNS)
         frames = FrameWriter(self.folder / self.schedule.trajectory) if self.schedule.trajectory else None
@@ -279,7 +282,7 @@ class _Run:
             figures += f"  E {self.atoms.get_potential_energy() / len(self.atoms):.4f} eV/atom"
         return figures
 
-    def finish(self, ran: tuple[list[Sample], float]) -> MDResult:
+    def _finish(self, ran: tuple[list[Sample], float]) -> MDResult:
         """Write the last frame, and read the drift."""
         samples, rate = ran
         last = snapshot(self.atoms)
