@@ -57,6 +57,8 @@ class Trained:
 
     seconds: float
     cpu_seconds: float
+    waited_seconds: float
+    """For batches, of this process, since it started."""
     epochs: int
     steps: int
     best_epoch: int
@@ -132,6 +134,7 @@ def train(
     return Trained(
         seconds=course.seconds(),
         cpu_seconds=course.cpu_seconds(),
+        waited_seconds=data.waited_seconds,
         epochs=course.epochs_validated,
         steps=trainer.global_step,
         best_epoch=course.best_epoch + 1,

@@ -1,7 +1,10 @@
 """Which structures form which batch: a pure function of seed and epoch, never of what ran before."""
 
 import heapq
+import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,6 +157,9 @@ class TrainingBatch:
 class TrainingBatches:
     """What the trainer iterates over: one epoch of batches, from where it stands.
 
+    While a batch is trained on, a thread reads the next one from the store; ``waited_seconds`` is how long the trainer
+    has waited for batches nevertheless.
+
     ``state_dict`` and ``load_state_dict`` let a training that was interrupted within an epoch go on at the next
     batch.
     """
@@ -166,6 +172,7 @@ class TrainingBatches:
         self.dtype = dtype
         self.rank = rank
         self.n_processes = n_processes
+        self.waited_seconds = 0.0
         self._given = 0
         self._start = 0
 
@@ -175,11 +182,21 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[TrainingBatch]:
         batches = self.sampler.batches(self.sampler.epoch)
         start, self._start = self._start, 0
-        for k, indices in enumerate(batches[start:], start=start):
-            self._given = k + 1
-            own = share_of(indices, self.store.n_edges[indices], self.rank, self.n_processes)
-            chosen = own if len(own) else indices[:1]
-            yield TrainingBatch(self.store.batch(chosen, self.dtype), indices, chosen, float(len(own) > 0))
+        with ThreadPoolExecutor(1, thread_name_prefix="gnnpot-batches") as reader:
+            ahead: deque[Future[TrainingBatch]] = deque()
+            for k in range(start, len(batches)):
+                ahead.extend(reader.submit(self._read, indices) for indices in batches[k + len(ahead) : k + 2])
+                asked = time.perf_counter()
+                batch = ahead.popleft().result()
+                self.waited_seconds += time.perf_counter() - asked
+                self._given = k + 1
+                yield batch
+
+    def _read(self, indices: Indices) -> TrainingBatch:
+        """This process's part of a batch."""
+        own = share_of(indices, self.store.n_edges[indices], self.rank, self.n_processes)
+        chosen = own if len(own) else indices[:1]
+        return TrainingBatch(self.store.batch(chosen, self.dtype), indices, chosen, float(len(own) > 0))
 
     def state_dict(self) -> dict[str, int]:
         """Number of batches of the running epoch that were given out."""

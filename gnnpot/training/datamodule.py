@@ -54,11 +54,18 @@ class TrainingData(lightning.LightningDataModule):
         self.val = val
         self.dtype = dtype
         self._kept: list[AtomicGraph] = []
+        self._batches: TrainingBatches | None = None
 
     def train_dataloader(self) -> TrainingBatches:
         """This process's part of every batch."""
         rank, n_processes = self._place()
-        return TrainingBatches(self.store, self.order, self.dtype, rank, n_processes)
+        self._batches = TrainingBatches(self.store, self.order, self.dtype, rank, n_processes)
+        return self._batches
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long this process has waited for batches."""
+        return self._batches.waited_seconds if self._batches else 0.0
 
     def transfer_batch_to_device(
         self, batch: TrainingBatch, device: torch.device, dataloader_idx: int

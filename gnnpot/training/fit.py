@@ -199,6 +199,7 @@ def _finish(
     metrics["timing"] = {
         "training_s": round(trained.seconds, 2),
         "training_cpu_s": round(trained.cpu_seconds, 2),
+        "waiting_for_data_s": round(trained.waited_seconds, 2),
         "total_s": round(time.monotonic() - started, 2),
         "epochs": trained.epochs,
         "steps": trained.steps,

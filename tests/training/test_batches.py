@@ -116,3 +116,12 @@ def test_processes_share_edges() -> None:
     edges = [MIXED[share - 50].sum() for share in shares]
     assert max(edges) < 1.1 * min(edges)
     assert share_of(np.arange(1), np.array([4]), rank=1, n_processes=2).tolist() == []
+
+
+def test_a_reader_that_fails_stops_the_training_and_time_is_counted(store: GraphStore) -> None:
+    batches = TrainingBatches(store, BatchOrder(np.arange(11), 3, 5), torch.float32)
+    assert len(list(batches)) == len(batches)
+    assert batches.waited_seconds > 0.0
+    broken = TrainingBatches(store, BatchOrder(np.array([0, 99]), 1, 5), torch.float32)
+    with pytest.raises(IndexError):
+        list(broken)
