@@ -94,7 +94,7 @@ def supercell_error(potential: Potential, atoms: Atoms, rng: Generator) -> float
 def batch_error(potential: Potential, atoms: Atoms, rng: Generator) -> float:
     """A structure gives the same alone and in a batch with others, smaller, larger and without cell."""
     cluster = bare(atoms)[: max(1, len(atoms) // 2)]
-    cluster.pbc = False
+    cluster.pbc = atoms.pbc if potential.takes_charge else False
     shaken = bare(atoms)
     shaken.positions += rng.normal(scale=0.05, size=shaken.positions.shape)
     frames = [cluster, bare(atoms), shaken, shaken.repeat((2 if atoms.pbc[0] else 1, 1, 1))]
