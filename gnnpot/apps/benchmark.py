@@ -138,6 +138,8 @@ def completed_benchmark(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in given:
         if key not in whole and key != "search":
             raise ConfigError(f"unknown key {key!r} for gnnpot benchmark; {nearest_key(key, flatten(whole))}")
+    if isinstance(given.get("search"), Mapping):
+        given["search"] = {**compose("benchmark", ["search=default"])["search"], **given["search"]}
     return merged(whole, given)
 
 
@@ -326,7 +328,8 @@ def _shared_facts(
 def _tell(config: Mapping[str, Any], cells: Sequence[Cell], output: Path, console: Console) -> None:
     """Say what would be run."""
     if config["launcher"] == "submitit":
-        slurm_executor(config["slurm"], output / "slurm")
+        slurm_executor({**config["slurm"], "cluster": "local"}, output / "slurm")
+        say(console, f"jobs of Slurm with {config['slurm'] or 'its defaults'}")
     for cell in cells:
         command = " ".join(["gnnpot", *command_of(cell.folder)[3:]])
         say(console, f"{cell.title}: {status_of(cell.folder)}   {command}")

@@ -22,7 +22,8 @@ from gnnpot.report.parity import parity_data, save_parity
 N_FITTED = 200
 """Training frames, evenly spaced, to which the reference energies are fitted."""
 
-PREDICTED = ("energy", "forces", "stress")
+PREDICTED = ("forces", "energy", "stress")
+"""Forces first: most calculators have the others at hand then."""
 
 
 def calculator_of(entrant: Entrant) -> Any:

@@ -227,6 +227,7 @@ def _packed(part: ParityData) -> str:
         n_kept = max(1, int(len(part.n_atoms) * MOST_ATOMS / len(part.numbers)))
         chosen = np.zeros(len(part.n_atoms), dtype=bool)
         chosen[np.linspace(0, len(chosen) - 1, n_kept).astype(int)] = True
+        chosen[worst_structures(part, N_WORST)] = True
         part = part.of_structures(chosen)
     with TemporaryDirectory() as folder:
         path = save_parity(Path(folder) / PREDICTIONS_FILE, {"test": part})
@@ -241,7 +242,7 @@ def _worst(record: DataRecord, parts: Mapping[str, ParityData], path: Path) -> d
         return {}
     model, part = ranked[0], parts[ranked[0]]
     rows = worst_structures(part, N_WORST)
-    frames = [record.test[row] for row in rows]
+    frames = [record.frames[part.frames[row]] for row in rows]
     if not frames:
         return {}
     starts = np.cumsum(part.n_atoms) - part.n_atoms

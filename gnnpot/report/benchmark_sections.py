@@ -56,7 +56,7 @@ def data_sections(results: Results, data: str, parts: Parts, suffix: str) -> lis
         _differences(results, data),
         _efficiency(results, data, colors),
         _cost(results, data, colors),
-        _parity(ordered),
+        _parity(ordered, int(results["data"][data]["split"]["n_test"])),
         _details(ordered, colors),
         _groups(results, data, colors),
         _physics(results, data, colors),
@@ -187,7 +187,7 @@ def _cost_caption(results: Results, data: str) -> str:
     return text
 
 
-def _parity(parts: Parts) -> Section | None:
+def _parity(parts: Parts, n_test: int) -> Section | None:
     galleries: dict[str, tuple[Figure, ...]] = {}
     for name in dict.fromkeys(n for part in parts.values() for n in part.properties):
         figures = [parity_figure(part, name, model) for model, part in parts.items() if name in part.properties]
@@ -196,7 +196,9 @@ def _parity(parts: Parts) -> Section | None:
     for name, gallery in galleries.items():
         title = PROPERTIES[name].report_name.capitalize()
         blocks.append(Gallery(gallery, title) if name in ("energy", "forces") else Folded(title, (Gallery(gallery),)))
-    caption = "The first seed of each model. Both axes are shared by label and prediction; the line is equality."
+    caption = "The first seed of each model. On the line prediction and reference are equal."
+    n_drawn = min((len(part.n_atoms) for part in parts.values()), default=n_test)
+    caption += f" Drawn for {n_drawn:,} of the {n_test:,} test structures." if n_drawn < n_test else ""
     return Section("Prediction against reference", (Text(caption), *blocks)) if blocks else None
 
 

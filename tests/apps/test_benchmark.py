@@ -8,20 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from ase.io import read
 
 import gnnpot.apps.benchmark_cells as cells_module
 from gnnpot.apps.benchmark import _subset, benchmark
 from gnnpot.apps.benchmark_cells import failure_of, run_cell, status_of
-from gnnpot.apps.benchmark_plan import DataRecord
+from gnnpot.apps.benchmark_plan import DataRecord, entrants_of
 from gnnpot.apps.benchmark_results import command_line
+from gnnpot.apps.benchmark_search import objective_of
 from gnnpot.cli import main
 from gnnpot.config import compose
 from gnnpot.data.bundled import bundled_path
 from gnnpot.data.splits import Split
 from gnnpot.data.writers import write_extxyz
 from gnnpot.errors import ConfigError, DataError, GnnpotWarning, TrainingError
+from gnnpot.report.benchmark_plots import dimer_figure, model_colors, stretch_figure
 from gnnpot.report.benchmark_sections import open_runs_section
+from gnnpot.report.benchmark_tables import physics_table, summary_sentences
 from gnnpot.report.parity import load_parity
 from gnnpot.training.fit import fit
 
@@ -191,6 +195,11 @@ def test_dry_run_starts_nothing(made, tmp_path, capsys):
     assert benchmark({**config, "output": str(tmp_path / "new"), "dry_run": True}) is None
     assert not (tmp_path / "new").exists()
     assert "5 runs" in capsys.readouterr().out
+    slurm = {"launcher": "submitit", "slurm": {"slurm_partition": "short", "timeout_min": 60}}
+    assert benchmark({**config, **slurm, "output": str(tmp_path / "new"), "dry_run": True}) is None
+    assert "'slurm_partition': 'short'" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="slurm="):
+        benchmark({**config, **slurm, "slurm": {"no_such_key": 1}, "output": str(tmp_path), "dry_run": True})
 
 
 @pytest.mark.parametrize(
@@ -231,14 +240,13 @@ def test_a_calculator_that_is_not_there_is_a_failed_run(made, tmp_path, monkeypa
     assert "is its package installed" in missing["failure"]
 
 
-def test_submitit_runs_cells_without_slurm(made, tmp_path):
+def test_submitit_runs_cells_without_slurm(made, tmp_path, monkeypatch):
     pytest.importorskip("submitit")
-    from gnnpot.apps.benchmark_cells import run_cells
-
+    monkeypatch.setattr(cells_module, "run_cell", lambda folder, threads: status_of(folder))
     _, result = made
     folder = tmp_path / "cell"
     shutil.copytree(result.output / "cells" / "mgo" / "hdnnp-6-seed0", folder)
-    found = list(run_cells([folder], 1, "submitit", {"cluster": "debug"}, tmp_path / "logs"))
+    found = list(cells_module.run_cells([folder], 1, "submitit", {"cluster": "debug"}, tmp_path / "logs"))
     assert found == [(folder, "finished")]
 
 
@@ -259,3 +267,60 @@ def test_numbers_of_the_table_are_means_over_seeds(made):
 def test_output_is_a_path_of_results():
     with pytest.raises(DataError, match="cannot be read as the results"):
         benchmark({"output": str(Path("/nowhere/at/all")), "render": True})
+
+
+@pytest.fixture
+def short_measures(monkeypatch):
+    """Measure little: few steps, few points."""
+    monkeypatch.setattr("gnnpot.apps.benchmark_measure.ROUNDS", 3)
+    monkeypatch.setattr("gnnpot.apps.benchmark_measure.DRIFT", {"temperature": 300.0, "steps": 12, "timestep": 0.5})
+    monkeypatch.setattr("gnnpot.apps.benchmark_curves.N_DIMER", 8)
+    monkeypatch.setattr("gnnpot.apps.benchmark_curves.STRETCH_STEP", 0.15)
+
+
+def test_speed_and_physics_are_measured_once(made, tmp_path, monkeypatch, no_page, short_measures):
+    config, result = made
+    output = tmp_path / "out"
+    shutil.copytree(result.output, output)
+    monkeypatch.setattr(cells_module, "run_cell", never)
+    config = {**config, "output": str(output), "measure": True}
+    found = benchmark(config).results
+    measures = found["measures"]["mgo"]
+    assert set(measures["cost"]["s_per_atom_step"]) == {"hdnnp", "small-schnet", "lj"}
+    assert all(0.0 < s < 1.0 for s in measures["cost"]["s_per_atom_step"].values())
+    assert measures["physics"]["hdnnp"]["net_force"] < 1e-9
+    assert measures["physics"]["hdnnp"]["nonconservativeness"] < 1e-4
+    assert measures["physics"]["lj"]["net_force"] < 1e-9
+    assert set(measures["dimers"]) == {"O-O", "O-Mg", "Mg-Mg"}
+    assert set(measures["stretch"]["models"]) == {"hdnnp", "small-schnet", "lj"}
+    assert physics_table(found, "mgo").rows[0][3] != "–"
+    assert "µs per atom and step" in summary_sentences(found)[0]
+    colors = model_colors(list(found["models"]))
+    assert dimer_figure("O-O", measures["dimers"]["O-O"], None, colors) is not None
+    assert stretch_figure(measures["stretch"]["models"], measures["stretch"]["where"], colors) is not None
+    monkeypatch.setattr("gnnpot.apps.benchmark_measure.seconds_per_atom", never)
+    assert benchmark(config).results["measures"] == found["measures"]
+
+
+def test_settings_are_searched_on_validation_errors_alone(made, tmp_path, monkeypatch, no_page):
+    pytest.importorskip("optuna")
+    config, _ = made
+    monkeypatch.setattr(cells_module, "run_cell", in_this_process)
+    monkeypatch.setattr("gnnpot.training.fit.write_report", lambda run_dir: None)
+    space = {"hdnnp": {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}, "model.hidden": [[4], [6]]}}
+    search = {"trials": 3, "max_epochs": 1, "spaces": space}
+    config = {**config, "models": config["models"][:1], "seeds": [0], "output": str(tmp_path), "search": search}
+    found = benchmark(config).results
+    assert found["search"]["models"]["hdnnp"]["trials"] == 3
+    best = yaml.safe_load((tmp_path / "search" / "best.yaml").read_text())["models"]
+    assert entrants_of(best)[0].overrides == tuple(found["models"]["hdnnp"]["overrides"])
+    trials = sorted((tmp_path / "search" / "trials").iterdir())
+    values = [objective_of(trial) for trial in trials]
+    assert found["search"]["models"]["hdnnp"]["value"] == pytest.approx(min(values))
+    assert all(not json.loads((trial / "split.json").read_text())["test"] for trial in trials)
+    monkeypatch.setattr(cells_module, "run_cell", never)
+    assert benchmark(config).results["search"] == found["search"]
+    with pytest.raises(ConfigError, match="did you mean 'trials'"):
+        benchmark({**config, "search": {"trails": 3}})
+    with pytest.raises(ConfigError, match="nothing for 'hdnnp'"):
+        benchmark({**config, "search": {"spaces": {"schnet": {}}}})
