@@ -27,6 +27,9 @@ BOND_REACH = 8.0
 DIMER = (0.35, 6.0)
 """Shortest distance of two atoms over the sum of their covalent radii, and the longest, Å."""
 
+REFUSALS = (GnnpotError, ValueError, KeyError, RuntimeError, NotImplementedError)
+"""What calculators raise for a structure that they were not made for."""
+
 N_DIMER = 120
 MOST_PAIRS = 6
 
@@ -47,10 +50,9 @@ def bond_stretch(example: Atoms, calculators: Mapping[str, Any]) -> tuple[dict[s
     distances = np.arange(STRETCH[0] * length, STRETCH[1] * length, STRETCH_STEP)
     found: dict[str, Any] = {}
     for model, calculator in calculators.items():
-        given = [predicted_by(calculator, _stretched(example, atom, (r - length) * direction)) for r in distances]
-        if any("forces" not in one for one in given):
+        force = _forces_along(calculator, example, atom, direction, distances - length)
+        if force is None:
             continue
-        force = np.array([-float(one["forces"][atom] @ direction) for one in given])
         found[model] = {
             "distance": np.round(distances, 4).tolist(),
             "force": [float(f"{x:.7g}") for x in force],
@@ -58,6 +60,20 @@ def bond_stretch(example: Atoms, calculators: Mapping[str, Any]) -> tuple[dict[s
         }
     symbols = example.get_chemical_symbols()
     return found, f"{symbols[atom]}-{symbols[other]} bond of {length:.2f} Å"
+
+
+def _forces_along(
+    calculator: Any, example: Atoms, atom: int, direction: FloatArray, moves: FloatArray
+) -> FloatArray | None:
+    """Force on an atom against a direction, moved by lengths against it; None where the model gives none."""
+    forces = []
+    for move in moves:
+        try:
+            given = predicted_by(calculator, _stretched(example, atom, move * direction))
+            forces.append(-float(given["forces"][atom] @ direction))
+        except REFUSALS:
+            return None
+    return np.array(forces)
 
 
 def _stretched(example: Atoms, atom: int, back: FloatArray) -> Atoms:
@@ -120,7 +136,7 @@ def _dimer(calculator: Any, a: int, b: int, distances: FloatArray) -> FloatArray
     for distance in distances:
         try:
             given = predicted_by(calculator, Atoms([a, b], [[0.0, 0.0, 0.0], [float(distance), 0.0, 0.0]]))
-        except (GnnpotError, ValueError, KeyError, NotImplementedError):
+        except REFUSALS:
             return None
         energies.append(given.get("energy", np.nan))
         forces.append(float(given["forces"][1, 0]) if "forces" in given else np.nan)

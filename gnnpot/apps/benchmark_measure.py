@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from gnnpot.apps.benchmark_plan import Cell, DataRecord, Entrant
 from gnnpot.apps.calculator import Calculator
 from gnnpot.apps.evaluate import write_json
 from gnnpot.apps.structures import load_structure
-from gnnpot.models.store import load
+from gnnpot.data.neighbors import FloatArray
+from gnnpot.errors import GnnpotWarning
 
 N_ATOMS = 64
 """Atoms of the structure on which speed is measured, at least, where it can be repeated."""
@@ -70,18 +72,17 @@ def _fingerprint(shown: Mapping[str, Cell], dimers: str | None) -> str:
 def _measures(
     shown: Mapping[str, Cell], by_name: Mapping[str, Entrant], record: DataRecord, dimers: str | None
 ) -> dict[str, Any]:
-    fast = {model: _calculator(by_name[model], cell, "float32") for model, cell in shown.items()}
-    exact = {model: _calculator(by_name[model], cell, "float64") for model, cell in shown.items()}
     example = physics.bare(record.test[0])
+    fast, exact = (
+        {model: c for model, cell in shown.items() if (c := _working(by_name[model], cell, kind, example)) is not None}
+        for kind in ("float32", "float64")
+    )
     numbers = sorted({int(z) for atoms in record.frames for z in atoms.numbers})
     elements_of = {model: set(numbers) for model in shown}
     stretch, where = bond_stretch(example, exact)
     return {
         "cost": seconds_per_atom(fast, example),
-        "physics": {
-            model: _laws(cell, example) if by_name[model].is_trained else _net_force(exact[model], example)
-            for model, cell in shown.items()
-        },
+        "physics": {model: _laws_or_warning(model, calculator, example) for model, calculator in exact.items()},
         "stretch": {"where": where, "models": stretch},
         "dimers": dimer_curves(exact, elements_of),
         "dimer_references": reference_dimers(dimers, set(numbers)) if dimers else {},
@@ -90,8 +91,28 @@ def _measures(
     }
 
 
-def _calculator(entrant: Entrant, cell: Cell, dtype: str) -> Any:
-    return Calculator(cell.folder, dtype=dtype) if entrant.is_trained else calculator_of(entrant)
+def _working(entrant: Entrant, cell: Cell, dtype: str, example: Atoms) -> Any:
+    """The calculator of a model; None, with a warning, for one that does not compute the structure."""
+    try:
+        calculator = _trained(cell, dtype) if entrant.is_trained else calculator_of(entrant)
+        predicted_by(calculator, example)
+    except Exception as error:
+        _warn(entrant.name, error)
+        return None
+    return calculator
+
+
+def _trained(cell: Cell, dtype: str) -> Calculator:
+    """The calculator of a model trained here; it need not say that dimers lie outside its training data."""
+    calculator = Calculator(cell.folder, dtype=dtype)
+    calculator.warns_of_extrapolation = False
+    return calculator
+
+
+def _warn(model: str, error: Exception) -> None:
+    """Hours of training are not lost because a measurement fails; it is said, and left out of the page."""
+    text = f"{model}: speed or physics cannot be measured ({type(error).__name__}: {error})"
+    warnings.warn(text, GnnpotWarning, stacklevel=2)
 
 
 def seconds_per_atom(calculators: Mapping[str, Any], example: Atoms) -> dict[str, Any]:
@@ -132,21 +153,31 @@ def _timed(calculator: Any, atoms: Atoms, k: int) -> float:
     return time.process_time() - started
 
 
-def _laws(cell: Cell, example: Atoms) -> dict[str, float | None]:
-    """Net force, asymmetry of the force Jacobian and energy drift of a model trained here, in float64."""
-    potential = load(cell.folder, dtype="float64").requires_grad_(False)
+def _laws_or_warning(model: str, calculator: Any, example: Atoms) -> dict[str, float | None]:
+    try:
+        return _laws(calculator, example)
+    except Exception as error:
+        _warn(model, error)
+        return {}
+
+
+def _laws(calculator: Any, example: Atoms) -> dict[str, float | None]:
+    """Net force, asymmetry of the force Jacobian and energy drift of a model; None for what it does not give."""
+    given = predicted_by(calculator, example)
+    if "forces" not in given:
+        return {}
+
+    def forces_of(frames: list[Atoms]) -> list[FloatArray]:
+        return [predicted_by(calculator, frame)["forces"] for frame in frames]
+
     rng = np.random.default_rng(0)
     found: dict[str, float | None] = {
-        "net_force": physics.net_force(potential, example, rng),
-        "nonconservativeness": physics.nonconservativeness(potential, example, rng),
+        "net_force": float(np.linalg.norm(given["forces"].mean(axis=0))),
+        "nonconservativeness": physics.jacobian_asymmetry(forces_of, example, rng),
         "drift": None,
     }
-    if physics.has_energy(potential):
-        drift = physics.nve_drift(potential, example, rng, DRIFT["temperature"], int(DRIFT["steps"]), DRIFT["timestep"])
+    if "energy" in given:
+        settings = (DRIFT["temperature"], int(DRIFT["steps"]), DRIFT["timestep"])
+        drift = physics.energy_drift(calculator, example, rng, *settings)
         found["drift"] = drift if np.isfinite(drift) else None
     return found
-
-
-def _net_force(calculator: Any, example: Atoms) -> dict[str, float | None]:
-    forces = predicted_by(calculator, example).get("forces")
-    return {"net_force": None if forces is None else float(np.linalg.norm(forces.mean(axis=0)))}

@@ -208,6 +208,17 @@ def net_force(potential: Potential, atoms: Atoms, rng: Generator) -> float:
 
 
 def nonconservativeness(potential: Potential, atoms: Atoms, rng: Generator, n_atoms: int = 5) -> float:
+    """`jacobian_asymmetry` of the forces of a potential."""
+
+    def forces_of(frames: list[Atoms]) -> list[FloatArray]:
+        return [values["forces"] for values in predict(potential, frames, ["forces"])]
+
+    return jacobian_asymmetry(forces_of, atoms, rng, n_atoms)
+
+
+def jacobian_asymmetry(
+    forces_of: Callable[[list[Atoms]], list[FloatArray]], atoms: Atoms, rng: Generator, n_atoms: int = 5
+) -> float:
     """‖J - Jᵀ‖ / ‖J‖ of the force Jacobian J = ∂F/∂r of some atoms: zero for the gradient of an energy.
 
     J by central differences; ‖·‖ is Frobenius'. For a random matrix it is about √2.
@@ -221,7 +232,7 @@ def nonconservativeness(potential: Potential, atoms: Atoms, rng: Generator, n_at
                 frame = bare(atoms)
                 frame.positions[atom, axis] += sign * step
                 frames.append(frame)
-    forces = [values["forces"][chosen].ravel() for values in predict(potential, frames, ["forces"])]
+    forces = [values[chosen].ravel() for values in forces_of(frames)]
     jacobian = np.array([(plus - minus) / (2.0 * step) for plus, minus in zip(forces[::2], forces[1::2], strict=True)])
     norm = float(np.linalg.norm(jacobian))
     return float(np.linalg.norm(jacobian - jacobian.T)) / norm if norm > 0.0 else 0.0
@@ -235,10 +246,18 @@ def nve_drift(
     steps: int = 300,
     timestep: float = 1.0,
 ) -> float:
+    """`energy_drift` of an energy model, in float64."""
+    calculator = Calculator(potential, device=str(potential.device), dtype="float64")
+    return energy_drift(calculator, atoms, rng, temperature, steps, timestep)
+
+
+def energy_drift(
+    calculator: Any, atoms: Atoms, rng: Generator, temperature: float, steps: int, timestep: float
+) -> float:
     """Slope of the total energy per atom in velocity-Verlet dynamics after its first tenth, meV/atom/ps.
 
     Args:
-        potential: an energy model.
+        calculator: any that gives energy and forces.
         atoms: the start, repeated to at least eight atoms where it is periodic.
         rng: of the velocities.
         temperature: of the first velocities, K.
@@ -247,7 +266,7 @@ def nve_drift(
     """
     copies = 2 if len(atoms) < 8 else 1
     walkers = bare(atoms).repeat([copies if periodic else 1 for periodic in atoms.pbc])
-    walkers.calc = Calculator(potential, device=str(potential.device), dtype="float64")
+    walkers.calc = calculator
     n_free = degrees_of_freedom(walkers, keeps_rotation=True)
     set_velocities(walkers, temperature, n_free, rng)
     settings = Ensemble("nve", temperature, 0.0, timestep, "bussi", 100.0, 1000.0, True)

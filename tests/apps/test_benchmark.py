@@ -290,7 +290,8 @@ def test_speed_and_physics_are_measured_once(made, tmp_path, monkeypatch, no_pag
     assert all(0.0 < s < 1.0 for s in measures["cost"]["s_per_atom_step"].values())
     assert measures["physics"]["hdnnp"]["net_force"] < 1e-9
     assert measures["physics"]["hdnnp"]["nonconservativeness"] < 1e-4
-    assert measures["physics"]["lj"]["net_force"] < 1e-9
+    assert measures["physics"]["lj"]["nonconservativeness"] < 1e-4
+    assert measures["physics"]["lj"]["drift"] >= 0.0
     assert set(measures["dimers"]) == {"O-O", "O-Mg", "Mg-Mg"}
     assert set(measures["stretch"]["models"]) == {"hdnnp", "small-schnet", "lj"}
     assert physics_table(found, "mgo").rows[0][3] != "–"
