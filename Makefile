@@ -17,10 +17,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed  ## set up .venv with gnnpot and all it needs
 
-demo: install  ## train SchNet on the bundled Li2O data, test it, write runs/demo/report.html, run MD (3 minutes)
-	rm -rf runs/demo
+demo: install  ## train SchNet on bundled Li2O data, test it, write runs/demo/report.html, run MD, also in a field (5 minutes)
+	rm -rf runs/demo runs/demo-response
 	$(BIN)/gnnpot fit run_dir=runs/demo
 	$(BIN)/gnnpot md checkpoint=runs/demo structure=Li2O repeat=[2,2,2] temperature=600 steps=200 output=runs/demo/md
+	$(BIN)/gnnpot fit head=polarization checkpoint=runs/demo trainer.max_time=00:00:00:45 run_dir=runs/demo-response
+	$(BIN)/gnnpot md checkpoint=runs/demo-response structure=Li2O repeat=[2,2,2] temperature=600 steps=300 \
+		field=[0,0,0.1] output=runs/demo-response/md
 
 test: install  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov=gnnpot --cov-report=term
