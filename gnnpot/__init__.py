@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gnnpot._version import __version__
 
 if TYPE_CHECKING:
+    from gnnpot.apps.agreement import response_disagreement
     from gnnpot.apps.analyze import analyze
     from gnnpot.apps.benchmark import benchmark
     from gnnpot.apps.calculator import Calculator
@@ -46,6 +47,7 @@ PUBLIC = {
     "predict": "gnnpot.models.prediction",
     "read": "gnnpot.data.readers",
     "relax": "gnnpot.apps.relax",
+    "response_disagreement": "gnnpot.apps.agreement",
     "save": "gnnpot.models.store",
     "unwrap": "gnnpot.data.unwrapping",
 }
@@ -70,6 +72,7 @@ __all__ = [
     "predict",
     "read",
     "relax",
+    "response_disagreement",
     "save",
     "unwrap",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -66,6 +66,10 @@ def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dic
     """At least the properties that are wanted."""
     found: dict[str, Tensor] = {}
     needed = request.outputs(potential)
+    at_once = _is_enthalpy(needed, request) and potential.can_use_enthalpy_gradients(graph, request.differentiable)
+    if request.field is not None and at_once:
+        with torch.enable_grad():
+            return _from_enthalpy(potential, graph, request.field)
     if "energies" in needed and request.by_position and potential.can_use_edge_gradients(graph, request.differentiable):
         with torch.enable_grad():
             found = _from_edge_gradients(potential, graph, "stress" in request.wanted, request.differentiable)
@@ -80,6 +84,22 @@ def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dic
         with torch.set_grad_enabled(with_gradients), in_parts(not request.differentiable):
             _add_rest(found, potential, graph, request, needed)
     return found if request.differentiable else {name: value.detach() for name, value in found.items()}
+
+
+def _is_enthalpy(needed: frozenset[str], request: Request) -> bool:
+    """Whether the forces of U - E·P are wanted, and no derivative of U or P alone."""
+    both = request.field is not None and {"energies", "polarization"} <= needed
+    return both and "forces" in request.wanted and not request.wanted & {"stress", *OF_BORN}
+
+
+def _from_enthalpy(potential: "Potential", graph: AtomicGraph, field: Tensor) -> dict[str, Tensor]:
+    """Forces of U - E·P, F_i = Σ_edges + q_i E, with what comes with them."""
+    energies, dipole, gradients = potential.enthalpy_and_edge_gradients(graph, field)
+    head: Any = potential.get_submodule("head")
+    forces = _sums_of_arrays(gradients, graph, with_stress=False)["forces"]
+    ionic = head.ionic_charges(graph).to(forces.dtype)[:, None] * gather(field, graph.batch)
+    energy = sum_per_structure(energies, graph) - (field * dipole).sum(dim=1)
+    return {"energy": energy, "polarization": dipole, "forces": forces + ionic}
 
 
 def _differentiates(needed: frozenset[str], request: Request) -> bool:

@@ -164,6 +164,14 @@ class Potential(nn.Module):
         """P, and ∂(e·P)/∂r ``(n_atoms, 3)`` for each e ``(n_structures, 3)``, of a model with a polarization."""
         raise NotImplementedError
 
+    def can_use_enthalpy_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """Whether `enthalpy_and_edge_gradients` may stand in for automatic differentiation here."""
+        return False
+
+    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Energies ``(n_atoms,)``, P, and ∂(U - E·P)/∂r_ij less the share of the ionic charges ``(n_edges, 3)``."""
+        raise NotImplementedError
+
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """Whether `energy_and_edge_gradients` may stand in for automatic differentiation here."""
         return False

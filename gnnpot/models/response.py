@@ -11,7 +11,9 @@ from gnnpot.config import build, check_class
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead
+from gnnpot.models.polarization import PolarizationHead
 from gnnpot.models.potential import EnergyGradients, Potential
+from gnnpot.nn.moments import VectorMoments
 from gnnpot.nn.scaling import EnergyScale
 
 MODELS = ("gnnpot.models",)
@@ -142,6 +144,29 @@ class ResponsePotential(Potential):
             charges = head.ionic_charges(graph).to(slope.dtype)
             slopes.append(slope + charges[:, None] * gather(direction, graph.batch))
         return dipole, slopes
+
+    def can_use_enthalpy_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
+        """Whether `enthalpy_and_edge_gradients` may stand in for automatic differentiation here."""
+        fits = isinstance(self.head, PolarizationHead) and hasattr(self.backbone, "forward_pass")
+        return fits and self.has_energy and self.backbone.can_use_edge_gradients(graph, differentiable)
+
+    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Per-atom energies, P, and ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij ``(n_edges, 3)`` from one pass and its reverse.
+
+        The backbone is gone through once in each direction: what the head has to say of its features joins the energy
+        on the way back.
+        """
+        backbone: Any = self.backbone
+        head: Any = self.head
+        waiting = backbone.forward_pass(graph)
+        pairs = waiting.pairs
+        vectors = VectorMoments(head.moments, waiting.features, pairs.atoms, pairs.distances, pairs.directions)
+        features, moments = waiting.features.requires_grad_(True), vectors.moments.requires_grad_(True)
+        dipole = head.from_moments(features, moments, graph)
+        by_features, by_moments = torch.autograd.grad(-(field * dipole).sum(), [features, moments])
+        through_moments, by_vectors = vectors.back(by_moments)
+        gradients = waiting.edge_gradients(by_features + through_moments, by_vectors)
+        return backbone.energy_scale(waiting.outputs, backbone.types(graph)), dipole.detach(), gradients
 
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """As the backbone."""

@@ -10,7 +10,7 @@ from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.kernels import kernels_serve
 from gnnpot.models.potential import EnergyPotential, OutputSlopes
-from gnnpot.models.schnet_tables import SchNetTables, multiply_out, outputs_and_edge_gradients
+from gnnpot.models.schnet_tables import SchNetPass, SchNetTables, multiply_out, outputs_and_edge_gradients
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff, build_envelope
@@ -161,6 +161,13 @@ class SchNet(EnergyPotential):
         types = self.types(graph)
         scale = float(self.energy_scale.scale)
         return OutputSlopes(*outputs_and_edge_gradients(self._current_tables(), graph, types, scale))
+
+    @torch.no_grad()
+    def forward_pass(self, graph: AtomicGraph) -> SchNetPass:
+        """Features, outputs and pairs, with the way back to the edges open; where `can_use_edge_gradients`."""
+        if not graph.has("edge_of_pair"):
+            graph = graph.replace(**self.precompute(graph))
+        return SchNetPass(self._current_tables(), graph, self.types(graph), float(self.energy_scale.scale))
 
     def _current_tables(self) -> SchNetTables:
         """Tables of the weights as they are; made anew when a weight has changed."""

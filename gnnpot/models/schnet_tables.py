@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,15 @@ from torch import Tensor
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.nn.layers import ShiftedSoftplus
 from gnnpot.nn.pair_kernels import near_pairs, write_edge_gradients, write_weights
-from gnnpot.nn.schnet_kernels import SchNetArrays, constants, outputs_and_slopes
+from gnnpot.nn.schnet_kernels import (
+    Array,
+    SchNetArrays,
+    constants,
+    features_and_outputs,
+    outputs_and_slopes,
+    pass_back,
+    pass_forward,
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,9 @@ def multiply_out(
         readout_start,
         into,
         into.transpose(1, 2),
+        x,
+        torch.stack(out),
+        torch.stack(out).transpose(1, 2),
         weights,
         activation(quiet) @ weights,
     )
@@ -73,6 +84,32 @@ def outputs_and_edge_gradients(
     tables: SchNetTables, graph: AtomicGraph, types: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
     """y_i less that of the isolated atom ``(n_atoms,)``, and s ∂Σy/∂r_ij ``(n_edges, 3)``, of one edge of each pair."""
+    pairs = pairs_within(tables, graph)
+    dtype = tables.arrays.last.dtype
+    arguments = (pairs.atoms, pairs.first, pairs.weights, pairs.slopes)
+    outputs, pair_slopes = outputs_and_slopes(tables.arrays, types.numpy(), *arguments)
+    by_edge = np.zeros((graph.n_edges, 3), dtype=dtype)
+    write_edge_gradients(pair_slopes, scale, pairs.directions, pairs.edges, by_edge)
+    return torch.from_numpy(outputs), torch.from_numpy(by_edge)
+
+
+class NearPairs(NamedTuple):
+    """The pairs closer than the cutoff, and what their distances are in the splines."""
+
+    atoms: Array
+    """``(2, n_pairs)``."""
+    edges: Array
+    """One of the two edges of each."""
+    distances: Array
+    directions: Array
+    """r/|r| ``(n_pairs, 3)``."""
+    first: Array
+    weights: Array
+    slopes: Array
+
+
+def pairs_within(tables: SchNetTables, graph: AtomicGraph) -> NearPairs:
+    """The pairs of a graph, of which it holds ``edge_of_pair``."""
     atoms, edges, distances, directions = near_pairs(
         graph.positions.numpy(),
         graph.cell.numpy(),
@@ -86,7 +123,39 @@ def outputs_and_edge_gradients(
     first = np.empty(len(distances), dtype=np.int64)
     weights, slopes = (np.empty((len(distances), 6), dtype=dtype) for _ in range(2))
     write_weights(distances, tables.cutoff, tables.n_intervals, tables.exponent, first, weights, slopes)
-    outputs, pair_slopes = outputs_and_slopes(tables.arrays, types.numpy(), atoms, first, weights, slopes)
-    by_edge = np.zeros((graph.n_edges, 3), dtype=dtype)
-    write_edge_gradients(pair_slopes, scale, directions, edges, by_edge)
-    return torch.from_numpy(outputs), torch.from_numpy(by_edge)
+    return NearPairs(atoms, edges, distances, directions, first, weights, slopes)
+
+
+class SchNetPass:
+    """A forward pass that waits for its way back: with more to differentiate than the energy.
+
+    ``features`` ``(n_atoms, F)`` and ``outputs`` ``(n_atoms,)`` are those of the model, ``pairs`` its geometry.
+    """
+
+    def __init__(self, tables: SchNetTables, graph: AtomicGraph, types: Tensor, scale: float) -> None:
+        self.pairs = pairs_within(tables, graph)
+        self._tables, self._n_edges, self._scale = tables, graph.n_edges, scale
+        numbers = types.numpy()
+        self._values, hidden, self._gates = pass_forward(
+            tables.arrays, numbers, self.pairs.atoms, self.pairs.first, self.pairs.weights
+        )
+        features, outputs, self._to_readout = features_and_outputs(tables.arrays, numbers, hidden)
+        self.features, self.outputs = torch.from_numpy(features), torch.from_numpy(outputs)
+
+    def edge_gradients(self, by_features: Tensor, by_vectors: Array) -> Tensor:
+        """∂(s Σy + f)/∂r_ij ``(n_edges, 3)``, of one edge of each pair.
+
+        Args:
+            by_features: ∂f/∂features.
+            by_vectors: ∂f/∂r_ij ``(n_pairs, 3)`` with the features held.
+        """
+        of_outputs = np.ascontiguousarray((by_features / self._scale).numpy())
+        pairs = self.pairs
+        slopes = pass_back(
+            self._tables.arrays, self._values, self._gates, self._to_readout, of_outputs,
+            pairs.atoms, pairs.first, pairs.weights, pairs.slopes,
+        )  # fmt: skip
+        by_edge = np.zeros((self._n_edges, 3), dtype=slopes.dtype)
+        write_edge_gradients(slopes, self._scale, pairs.directions, pairs.edges, by_edge)
+        by_edge[pairs.edges] += by_vectors
+        return torch.from_numpy(by_edge)

@@ -1,10 +1,17 @@
 """Moments of the neighborhoods: how features lie around an atom, as vectors and as tensors of second rank."""
 
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, at_neighbors, sum_over_neighbors
+from gnnpot.nn.moment_kernels import add_moment_gradients, add_moments, write_basis
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff
+
+Array: TypeAlias = npt.NDArray[Any]
 
 SUM_OF_SQUARES = 1.77
 """Σ_k e_k(r)² of Gaussians at distances of their width: weights of its inverse root give filters of order one."""
@@ -51,6 +58,43 @@ class NeighborMoments(nn.Module):
             torch.stack([sum_over_neighbors(y[:, m, None] * w, graph) for m in range(y.shape[1])], dim=1)
             for w, y in zip(weights, harmonics, strict=True)
         ]
+
+
+class VectorMoments:
+    """The moments with Y = r̂ by compiled loops, and their way back; on a CPU, where nothing is trained.
+
+    Args:
+        module: with vectors alone.
+        features: h ``(n_atoms, n_inputs)``.
+        atoms: of the undirected pairs closer than the cutoff, ``(2, n_pairs)``.
+        distances: of the pairs, Å.
+        directions: r̂ ``(n_pairs, 3)``.
+    """
+
+    def __init__(
+        self, module: NeighborMoments, features: Tensor, atoms: Array, distances: Array, directions: Array
+    ) -> None:
+        dtype = features.numpy().dtype
+        self._module, self._geometry = module, (distances, directions.astype(dtype), atoms)
+        n_pairs, n_radial = len(distances), len(module.basis.centers)
+        basis, slopes = (np.empty((n_pairs, n_radial + 1), dtype=dtype) for _ in range(2))
+        envelope = module.cutoff_function
+        settings = (module.basis.coefficient, envelope.cutoff, envelope.exponent)
+        write_basis(distances, module.basis.centers.numpy(), *settings, basis, slopes)
+        weights = torch.cat([module.of_distance.weight.T, module.of_distance.bias[None]]).detach().numpy()
+        self._filters, self._filter_slopes = basis @ weights, slopes @ weights
+        self._values = module.of_neighbor(features).detach().numpy()
+        moments = np.zeros((len(features), 3, self._values.shape[1]), dtype=dtype)
+        add_moments(self._values, self._filters, self._geometry[1], atoms, moments)
+        self.moments = torch.from_numpy(moments)
+
+    def back(self, gradient: Tensor) -> tuple[Tensor, Array]:
+        """From ∂y/∂moments: ∂y/∂h ``(n_atoms, n_inputs)``, and ∂y/∂r_ij of every pair ``(n_pairs, 3)``."""
+        to_values = np.zeros_like(self._values)
+        to_vectors = np.empty((len(self._filters), 3), dtype=to_values.dtype)
+        given = (gradient.contiguous().numpy(), self._values, self._filters, self._filter_slopes)
+        add_moment_gradients(*given, *self._geometry, to_values, to_vectors)
+        return torch.from_numpy(to_values) @ self._module.of_neighbor.weight.detach(), to_vectors
 
 
 def polar(vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,6 +43,11 @@ class SchNetArrays(NamedTuple):
     readout: Array
     """N^t ``(T, F, n_hidden)``."""
     readout_back: Array
+    features_start: Array
+    """x^T without activations ``(n_elements, F)``."""
+    features: Array
+    """W_b^t ``(T, F, F)``."""
+    features_back: Array
     last: Array
     """w ``(n_hidden,)``."""
     isolated: Array
@@ -61,6 +66,29 @@ def outputs_and_slopes(
     model: SchNetArrays, types: Array, pair_atoms: Array, first: Array, weights: Array, slopes: Array
 ) -> tuple[Array, Array]:
     """y_i less that of the isolated atom ``(n_atoms,)``, and ∂(Σy)/∂r of every pair ``(n_pairs,)``."""
+    values, hidden, gates = pass_forward(model, types, pair_atoms, first, weights)
+    outputs, to_readout = _read_out(model, types, hidden)
+    nothing = to_readout[:0]
+    return outputs, pass_back(model, values, gates, to_readout, nothing, pair_atoms, first, weights, slopes)
+
+
+@compiled()
+def features_and_outputs(model: SchNetArrays, types: Array, hidden: Array) -> tuple[Array, Array, Array]:
+    """Features ``(n_atoms, F)``, outputs, and ∂(Σy) by what enters the readout's activation, after `pass_forward`."""
+    features, product = np.empty(hidden.shape[1:], hidden.dtype), np.empty(hidden.shape[1:], hidden.dtype)
+    _take(model.features_start, types, features)
+    for t in range(len(hidden)):
+        write_product(hidden[t], model.features[t], product)
+        _add(product, features)
+    outputs, to_readout = _read_out(model, types, hidden)
+    return features, outputs, to_readout
+
+
+@compiled()
+def pass_forward(
+    model: SchNetArrays, types: Array, pair_atoms: Array, first: Array, weights: Array
+) -> tuple[Array, Array, Array]:
+    """v^t, h^t and the activation's slopes of all interactions, each ``(T, n_atoms, F)``."""
     n_layers, n_features = model.bias.shape
     shape = (n_layers, len(types), n_features)
     values, hidden, gates = (
@@ -79,9 +107,30 @@ def outputs_and_slopes(
         write_product(messages, model.outward[t], product)
         _add_row(model.bias[t], product)
         write_activation(product, model.series, hidden[t], gates[t])
-    outputs, to_readout = _read_out(model, types, hidden)
+    return values, hidden, gates
+
+
+@compiled()
+def pass_back(
+    model: SchNetArrays,
+    values: Array,
+    gates: Array,
+    to_readout: Array,
+    by_features: Array,
+    pair_atoms: Array,
+    first: Array,
+    weights: Array,
+    slopes: Array,
+) -> Array:
+    """∂/∂r of every pair of Σy and of what has the derivatives ``by_features`` by x (no rows: of Σy alone)."""
+    n_layers, shape = len(gates), gates.shape[1:]
+    product, messages = np.empty(shape, gates.dtype), np.empty(shape, gates.dtype)
+    hidden = np.empty(gates.shape, gates.dtype)
     for t in range(n_layers):
         write_product(to_readout, model.readout_back[t], hidden[t])
+        if len(by_features) > 0:
+            write_product(by_features, model.features_back[t], product)
+            _add(product, hidden[t])
     pair_slopes = np.zeros(len(first), weights.dtype)
     for t in range(n_layers - 1, -1, -1):
         _multiply(hidden[t], gates[t])
@@ -96,7 +145,7 @@ def outputs_and_slopes(
         for s in range(t):
             write_product(messages, model.inward_back[t, s], product)
             _add(product, hidden[s])
-    return outputs, pair_slopes
+    return pair_slopes
 
 
 @compiled()
