@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -94,10 +94,9 @@ def _is_enthalpy(needed: frozenset[str], request: Request) -> bool:
 
 def _from_enthalpy(potential: "Potential", graph: AtomicGraph, field: Tensor) -> dict[str, Tensor]:
     """Forces of U - E·P, F_i = Σ_edges + q_i E, with what comes with them."""
-    energies, dipole, gradients = potential.enthalpy_and_edge_gradients(graph, field)
-    head: Any = potential.get_submodule("head")
+    energies, dipole, gradients, charges = potential.enthalpy_and_edge_gradients(graph, field)
     forces = _sums_of_arrays(gradients, graph, with_stress=False)["forces"]
-    ionic = head.ionic_charges(graph).to(forces.dtype)[:, None] * gather(field, graph.batch)
+    ionic = charges.to(forces.dtype)[:, None] * gather(field, graph.batch)
     energy = sum_per_structure(energies, graph) - (field * dipole).sum(dim=1)
     return {"energy": energy, "polarization": dipole, "forces": forces + ionic}
 

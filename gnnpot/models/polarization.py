@@ -99,14 +99,13 @@ class PolarizationHead(ResponseHead):
         """Polarization ``(n_structures, 3)``, e·Å, float64."""
         distances, directions = polar(vectors)
         (moments,) = self.moments(features, graph, distances, [directions])
-        return {"polarization": self.from_moments(features, moments, graph)}
+        return {"polarization": self.from_moments(features, moments, self.ionic_charges(graph), graph)}
 
-    def from_moments(self, features: Tensor, moments: Tensor, graph: AtomicGraph) -> Tensor:
-        """Polarization from the vectors V ``(n_atoms, 3, n_channels)`` of the neighborhoods."""
+    def from_moments(self, features: Tensor, moments: Tensor, charges: Tensor, graph: AtomicGraph) -> Tensor:
+        """Polarization from the vectors V ``(n_atoms, 3, n_channels)`` of the neighborhoods and the ionic charges."""
         invariants = (self.left(moments) * self.right(moments)).sum(dim=1) / 3.0
         gates = self.gates(torch.cat([features, invariants], dim=1)) / self.n_channels**0.5
         dipoles = (moments * gates[:, None]).sum(dim=2).double() * self.born_scale.scale
-        charges = self.ionic_charges(graph)
         return sum_per_structure(charges[:, None] * graph.positions.double() + dipoles, graph)
 
     @classmethod

@@ -45,6 +45,15 @@ class EnergyGradients(NamedTuple):
     by_volume: Tensor | None = None
 
 
+class EnthalpyGradients(NamedTuple):
+    """Energies ``(n_atoms,)``, P ``(n_structures, 3)``, ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij ``(n_edges, 3)``, and q_i."""
+
+    energies: Tensor
+    polarization: Tensor
+    by_edge: Tensor
+    charges: Tensor
+
+
 class Potential(nn.Module):
     """A backbone: features of the atoms, and what is read out of them.
 
@@ -168,8 +177,8 @@ class Potential(nn.Module):
         """Whether `enthalpy_and_edge_gradients` may stand in for automatic differentiation here."""
         return False
 
-    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Energies ``(n_atoms,)``, P, and ∂(U - E·P)/∂r_ij less the share of the ionic charges ``(n_edges, 3)``."""
+    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients:
+        """U, P, and ∂(U - E·P)/∂r_ij less the share of the ionic charges."""
         raise NotImplementedError
 
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
@@ -281,16 +290,21 @@ class EnergyPotential(Potential):
     def energy_and_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> EnergyGradients:
         """Per-atom energies, ∂E/∂r_ij, and ∂E/∂V = -(Q_sys/|V|) ∂E/∂Q_sys with charge, from `output_slopes`."""
         outputs, by_edge, by_charge = self.output_slopes(graph, differentiable)
-        energies = self._smooth_energies(outputs, graph)
-        if self.repulsion is not None:
-            repulsive, by_edge = self.repulsion.energies_and_edge_gradients(graph, self.types(graph), by_edge)
-            energies = energies + repulsive
+        energies, by_edge = self.with_repulsion(outputs, by_edge, graph)
         if self.system_charge is None or by_charge is None:
             return EnergyGradients(energies, by_edge)
         charges = self.system_charge(graph)
         n_atoms = torch.bincount(graph.batch, minlength=graph.n_structures)
         total = by_charge.double() + n_atoms * self.energy_scale.slope_by_charge(charges)
         return EnergyGradients(energies, by_edge, -total * charges / torch.linalg.det(graph.cell.double()).abs())
+
+    def with_repulsion(self, outputs: Tensor, by_edge: Tensor, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
+        """Per-atom energies of the network's outputs, and ∂E/∂r_ij, with what the repulsion adds to both."""
+        energies = self._smooth_energies(outputs, graph)
+        if self.repulsion is None:
+            return energies, by_edge
+        repulsive, by_edge = self.repulsion.energies_and_edge_gradients(graph, self.types(graph), by_edge)
+        return energies + repulsive, by_edge
 
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fit reference energies, scale and the radii of the repulsion on training graphs."""

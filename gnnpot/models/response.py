@@ -12,7 +12,7 @@ from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead
 from gnnpot.models.polarization import PolarizationHead
-from gnnpot.models.potential import EnergyGradients, Potential
+from gnnpot.models.potential import EnergyGradients, EnthalpyGradients, Potential
 from gnnpot.nn.moments import VectorMoments
 from gnnpot.nn.scaling import EnergyScale
 
@@ -43,6 +43,7 @@ class ResponsePotential(Potential):
         self.has_energy = has_energy
         self.outputs = (made.outputs if has_energy else frozenset()) | self.head.outputs
         self.learning_rate = made.learning_rate
+        self.ignores_far_edges = made.ignores_far_edges
 
     @property
     def title(self) -> str:
@@ -150,8 +151,8 @@ class ResponsePotential(Potential):
         fits = isinstance(self.head, PolarizationHead) and hasattr(self.backbone, "forward_pass")
         return fits and self.has_energy and self.backbone.can_use_edge_gradients(graph, differentiable)
 
-    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Per-atom energies, P, and ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij ``(n_edges, 3)`` from one pass and its reverse.
+    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients:
+        """U, P and ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij from one pass and its reverse.
 
         The backbone is gone through once in each direction: what the head has to say of its features joins the energy
         on the way back.
@@ -162,11 +163,13 @@ class ResponsePotential(Potential):
         pairs = waiting.pairs
         vectors = VectorMoments(head.moments, waiting.features, pairs.atoms, pairs.distances, pairs.directions)
         features, moments = waiting.features.requires_grad_(True), vectors.moments.requires_grad_(True)
-        dipole = head.from_moments(features, moments, graph)
+        charges = head.ionic_charges(graph)
+        dipole = head.from_moments(features, moments, charges, graph)
         by_features, by_moments = torch.autograd.grad(-(field * dipole).sum(), [features, moments])
         through_moments, by_vectors = vectors.back(by_moments)
         gradients = waiting.edge_gradients(by_features + through_moments, by_vectors)
-        return backbone.energy_scale(waiting.outputs, backbone.types(graph)), dipole.detach(), gradients
+        energies, gradients = backbone.with_repulsion(waiting.outputs, gradients, graph)
+        return EnthalpyGradients(energies, dipole.detach(), gradients, charges)
 
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """As the backbone."""
