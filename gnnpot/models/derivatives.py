@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 OF_ENERGY = frozenset({"energy", "energies", "forces", "stress"})
 OF_BORN = frozenset({"born_effective_charges", "born_along_direction"})
+
+
+class EnthalpyGradients(NamedTuple):
+    """Energies ``(n_atoms,)``, P ``(n_structures, 3)``, ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij ``(n_edges, 3)``, and q_i."""
+
+    energies: Tensor
+    polarization: Tensor
+    by_edge: Tensor
+    charges: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,10 +75,11 @@ def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dic
     """At least the properties that are wanted."""
     found: dict[str, Tensor] = {}
     needed = request.outputs(potential)
-    at_once = _is_enthalpy(needed, request) and potential.can_use_enthalpy_gradients(graph, request.differentiable)
-    if request.field is not None and at_once:
+    if request.field is not None and _is_enthalpy(needed, request):
         with torch.enable_grad():
-            return _from_enthalpy(potential, graph, request.field)
+            at_once = potential.enthalpy_and_edge_gradients(graph, request.field)
+        if at_once is not None:
+            return _from_enthalpy(at_once, graph, request.field)
     if "energies" in needed and request.by_position and potential.can_use_edge_gradients(graph, request.differentiable):
         with torch.enable_grad():
             found = _from_edge_gradients(potential, graph, "stress" in request.wanted, request.differentiable)
@@ -88,13 +98,13 @@ def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dic
 
 def _is_enthalpy(needed: frozenset[str], request: Request) -> bool:
     """Whether the forces of U - E·P are wanted, and no derivative of U or P alone."""
-    both = request.field is not None and {"energies", "polarization"} <= needed
+    both = {"energies", "polarization"} <= needed and not request.differentiable
     return both and "forces" in request.wanted and not request.wanted & {"stress", *OF_BORN}
 
 
-def _from_enthalpy(potential: "Potential", graph: AtomicGraph, field: Tensor) -> dict[str, Tensor]:
+def _from_enthalpy(given: EnthalpyGradients, graph: AtomicGraph, field: Tensor) -> dict[str, Tensor]:
     """Forces of U - E·P, F_i = Σ_edges + q_i E, with what comes with them."""
-    energies, dipole, gradients, charges = potential.enthalpy_and_edge_gradients(graph, field)
+    energies, dipole, gradients, charges = given
     forces = _sums_of_arrays(gradients, graph, with_stress=False)["forces"]
     ionic = charges.to(forces.dtype)[:, None] * gather(field, graph.batch)
     energy = sum_per_structure(energies, graph) - (field * dipole).sum(dim=1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
-from gnnpot.models.derivatives import Request, per_structure, respond
+from gnnpot.models.derivatives import EnthalpyGradients, Request, per_structure, respond
 from gnnpot.nn.scaling import EnergyScale
 from gnnpot.nn.short_range import build_short_range
 from gnnpot.nn.system_charge import SystemCharge, at_atoms
@@ -43,15 +43,6 @@ class EnergyGradients(NamedTuple):
     energies: Tensor
     by_edge: Tensor
     by_volume: Tensor | None = None
-
-
-class EnthalpyGradients(NamedTuple):
-    """Energies ``(n_atoms,)``, P ``(n_structures, 3)``, ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij ``(n_edges, 3)``, and q_i."""
-
-    energies: Tensor
-    polarization: Tensor
-    by_edge: Tensor
-    charges: Tensor
 
 
 class Potential(nn.Module):
@@ -173,13 +164,9 @@ class Potential(nn.Module):
         """P, and ∂(e·P)/∂r ``(n_atoms, 3)`` for each e ``(n_structures, 3)``, of a model with a polarization."""
         raise NotImplementedError
 
-    def can_use_enthalpy_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
-        """Whether `enthalpy_and_edge_gradients` may stand in for automatic differentiation here."""
-        return False
-
-    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients:
-        """U, P, and ∂(U - E·P)/∂r_ij less the share of the ionic charges."""
-        raise NotImplementedError
+    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients | None:
+        """U, P, and ∂(U - E·P)/∂r_ij less the share of the ionic charges; None: left to automatic differentiation."""
+        return None
 
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """Whether `energy_and_edge_gradients` may stand in for automatic differentiation here."""
@@ -237,11 +224,7 @@ class EnergyPotential(Potential):
     outputs = frozenset({"energies"})
 
     def __init__(
-        self,
-        elements: Sequence[int | str] | None,
-        cutoff: float,
-        charge: bool = False,
-        short_range: str | None = None,
+        self, elements: Sequence[int | str] | None, cutoff: float, charge: bool = False, short_range: str | None = None
     ) -> None:
         super().__init__(elements, cutoff, charge)
         self.energy_scale = EnergyScale(self.elements, charge)

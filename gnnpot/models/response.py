@@ -10,9 +10,10 @@ from torch import Tensor
 from gnnpot.config import build, check_class
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum
 from gnnpot.errors import ConfigError
+from gnnpot.models.derivatives import EnthalpyGradients
 from gnnpot.models.heads import ResponseHead
 from gnnpot.models.polarization import PolarizationHead
-from gnnpot.models.potential import EnergyGradients, EnthalpyGradients, Potential
+from gnnpot.models.potential import EnergyGradients, Potential
 from gnnpot.nn.moments import VectorMoments
 from gnnpot.nn.scaling import EnergyScale
 
@@ -146,12 +147,7 @@ class ResponsePotential(Potential):
             slopes.append(slope + charges[:, None] * gather(direction, graph.batch))
         return dipole, slopes
 
-    def can_use_enthalpy_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
-        """Whether `enthalpy_and_edge_gradients` may stand in for automatic differentiation here."""
-        fits = isinstance(self.head, PolarizationHead) and hasattr(self.backbone, "forward_pass")
-        return fits and self.has_energy and self.backbone.can_use_edge_gradients(graph, differentiable)
-
-    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients:
+    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients | None:
         """U, P and ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij from one pass and its reverse.
 
         The backbone is gone through once in each direction: what the head has to say of its features joins the energy
@@ -159,6 +155,9 @@ class ResponsePotential(Potential):
         """
         backbone: Any = self.backbone
         head: Any = self.head
+        fits = isinstance(self.head, PolarizationHead) and hasattr(self.backbone, "forward_pass") and self.has_energy
+        if not fits or not self.backbone.can_use_edge_gradients(graph, differentiable=False):
+            return None
         waiting = backbone.forward_pass(graph)
         pairs = waiting.pairs
         vectors = VectorMoments(head.moments, waiting.features, pairs.atoms, pairs.distances, pairs.directions)
