@@ -149,17 +149,16 @@ def _dimer(calculator: Any, a: int, b: int, distances: FloatArray) -> FloatArray
 
 
 def repels_down_to(distances: FloatArray, energy: FloatArray, bond: float) -> float:
-    """Shortest distance down to which the energy rises all the way as two atoms come closer than their minimum.
+    """Shortest distance down to which the energy rises all the way, from 0.8 bonds inward.
 
-    A potential may turn over where the data end: below this distance atoms fall into each other. The minimum is looked
-    for between 0.8 and 2 bonds; 0.8 bonds means that there is no repulsion at all.
+    A potential may turn over where the data end: below this distance atoms fall into each other. 0.8 bonds means that
+    there is no repulsion at all.
 
     >>> r = np.array([1.0, 2.0, 3.0, 4.0])
     >>> [repels_down_to(r, np.array([inner, 1.0, -1.0, 0.0]), bond=2.5) for inner in (5.0, -9.0)]
     [1.0, 2.0]
     """
-    near = np.flatnonzero((distances >= 0.8 * bond) & (distances <= 2.0 * bond))
-    k = int(near[np.argmin(energy[near])])
+    k = int(np.flatnonzero(distances <= 0.8 * bond)[-1])
     while k > 0 and energy[k - 1] > energy[k]:
         k -= 1
     return float(distances[k])
