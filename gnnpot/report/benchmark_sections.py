@@ -253,8 +253,8 @@ def _physics(results: Results, data: str, colors: Mapping[str, str]) -> Section 
         "of the force Jacobian, zero where forces are the gradient of an energy. Drift: "
         f"{drift['steps'] * drift['timestep'] / 1000:g} ps from {drift['temperature']:g} K in steps of "
         f"{drift['timestep']:g} fs. Roughness: largest deviation of the force from a cubic through its neighbors 0.01 "
-        "Å apart. Repels down to: the shortest distance, of the worst pair of elements, to which the energy of two atoms "
-        "alone rises from 0.8 bond lengths (sums of covalent radii) inward; they were followed down to 0.35."
+        "Å apart. Repels down to: the shortest distance, of the worst pair of elements, to which the energy of two "
+        "atoms alone rises from 0.8 bond lengths (sums of covalent radii) inward; they were followed down to 0.35."
     )
     figures = [stretch_figure(measures["stretch"]["models"], measures["stretch"]["where"], colors)]
     references = measures["dimer_references"]
