@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 from ase.data import covalent_radii
 from torch import Tensor
@@ -89,6 +90,8 @@ class ZBL(KeepsFloat64):
         edges = self.short_edges(graph, types)
         if not len(edges):
             return graph.positions.new_zeros(graph.n_atoms, dtype=torch.float64), by_edge
+        if kernels_serve(by_edge.device) and not by_edge.requires_grad:
+            return self._repelled(graph, types, edges, by_edge)
         atoms = graph.edge_index[:, edges]
         vectors = edge_vectors_of(graph, atoms, graph.edge_shifts[edges]).detach().double().requires_grad_(True)
         with torch.enable_grad():
@@ -96,6 +99,18 @@ class ZBL(KeepsFloat64):
             (gradients,) = torch.autograd.grad(halves.sum(), [vectors])
         energies = scatter_sum(halves.detach(), atoms[0], graph.n_atoms)
         return energies, by_edge.index_add(0, edges, gradients.to(by_edge.dtype))
+
+    @torch.no_grad()
+    def _repelled(self, graph: AtomicGraph, types: Tensor, edges: Tensor, by_edge: Tensor) -> tuple[Tensor, Tensor]:
+        """`energies_and_edge_gradients` by compiled loops."""
+        from gnnpot.nn.short_range_kernels import repel
+
+        energies, out = graph.positions.new_zeros(graph.n_atoms, dtype=torch.float64), by_edge.clone()
+        topology = (edges.numpy(), graph.edge_index.numpy(), graph.edge_shifts.detach().numpy())
+        pairs = (self.outer_radii.numpy(), self.coulomb.numpy(), self.inverse_lengths.numpy(), np.array(TERMS))
+        positions, cell, batch = (getattr(graph, name).detach().numpy() for name in ("positions", "cell", "batch"))
+        repel(positions, cell, batch, topology, types.numpy(), pairs, EXPONENT, energies.numpy(), out.numpy())
+        return energies, out
 
     @torch.no_grad()
     def short_edges(self, graph: AtomicGraph, types: Tensor) -> Tensor:

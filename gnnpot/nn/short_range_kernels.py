@@ -1,4 +1,4 @@
-"""A compiled search for the edges of colliding atoms, as fast as reading the edges once."""
+"""Compiled loops over the edges of colliding atoms, as fast as reading the edges once."""
 
 from typing import Any, TypeAlias
 
@@ -39,3 +39,57 @@ def edges_within(
         found[n] = edge
         n += 1
     return found[:n]
+
+
+@compiled()
+def repel(
+    positions: Array,
+    cell: Array,
+    batch: Array,
+    edges: tuple[Array, Array, Array],
+    types: Array,
+    constants: tuple[Array, Array, Array, Array],
+    exponent: int,
+    energies: Array,
+    by_edge: Array,
+) -> None:
+    """Add ½ V to the energy of the center, and ½ V'(r) r_ij/r to ∂E/∂r_ij, of every edge that feels V.
+
+    Args:
+        positions: Å.
+        cell: of each structure.
+        batch: structure of each atom.
+        edges: numbers of the edges that feel V, ``edge_index`` and ``edge_shifts``.
+        types: of each atom.
+        constants: outer radii and, for t_i n_types + t_j, e² Z_i Z_j/(4πε0) and 1/a; terms of φ.
+        exponent: of S.
+        energies: of each atom.
+        by_edge: ∂E/∂r_ij.
+    """
+    chosen, edge_index, edge_shifts = edges
+    radii, coulomb, inverse_lengths, terms = constants
+    vector = np.empty(3)
+    for edge in chosen:
+        i, j = edge_index[0, edge], edge_index[1, edge]
+        square = 0.0
+        for a in range(3):
+            x = np.float64(positions[j, a]) - np.float64(positions[i, a])
+            for b in range(3):
+                x += np.float64(edge_shifts[edge, b]) * np.float64(cell[batch[i], b, a])
+            vector[a] = x
+            square += x * x
+        r, pair = np.sqrt(square), types[i] * radii.shape[0] + types[j]
+        screening, slope = 0.0, 0.0
+        for k in range(len(terms)):
+            term = terms[k, 0] * np.exp(-terms[k, 1] * r * inverse_lengths[pair])
+            screening += term
+            slope -= terms[k, 1] * inverse_lengths[pair] * term
+        p, outer = exponent, radii[types[i], types[j]]
+        x = r / outer
+        switch = 1.0 - x**p * (0.5 * (p + 1) * (p + 2) + x * (0.5 * p * (p + 1) * x - p * (p + 2)))
+        switch_slope = -0.5 * p * (p + 1) * (p + 2) * x ** (p - 1) * (1.0 - x) ** 2 / outer
+        strength = 0.5 * coulomb[pair] / r
+        energies[i] += strength * screening * switch
+        total = strength * (slope * switch + screening * switch_slope - screening * switch / r)
+        for a in range(3):
+            by_edge[edge, a] += total * vector[a] / r

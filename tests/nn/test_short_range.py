@@ -120,3 +120,20 @@ def test_a_misspelt_name_is_refused():
     assert build_short_range(None, [14]) is None
     with pytest.raises(ConfigError, match=r"model\.short_range=zbll: did you mean 'zbl'"):
         build_short_range("zbll", [14])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_loop_gives_the_derivatives_of_the_equation(monkeypatch, dtype):
+    zbl = ZBL([3, 8])
+    atoms = bulk("LiO", "zincblende", a=3.1, cubic=True)
+    atoms.rattle(0.1, seed=3)
+    graph = cast(graph_from_atoms(atoms, 3.0), dtype)
+    types = zbl.element_table(graph.atomic_numbers)
+    before = torch.ones(graph.n_edges, 3, dtype=dtype)
+    energies, gradients = zbl.energies_and_edge_gradients(graph, types, before)
+    assert float(energies.sum()) > 0.1
+    assert (before == 1.0).all()
+    monkeypatch.setattr("gnnpot.nn.short_range.kernels_serve", lambda device: False)
+    expected = zbl.energies_and_edge_gradients(graph, types, before)
+    torch.testing.assert_close(energies, expected[0], rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-12)
+    torch.testing.assert_close(gradients, expected[1], rtol=1e-4 if dtype == torch.float32 else 1e-11, atol=1e-5)
