@@ -42,7 +42,7 @@ class ZBL(KeepsFloat64):
 
     >>> pair = ZBL([14]).energies(torch.tensor([1.0, 1.5, 3.0], dtype=torch.float64), torch.tensor([0, 0, 0]))
     >>> [round(float(energy), 2) for energy in pair]
-    [44.32, 1.08, 0.0]
+    [38.58, 1.1, 0.0]
     """
 
     outer_radii: Tensor
