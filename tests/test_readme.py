@@ -17,6 +17,7 @@ QUICK = {
     "analyze": ["blocks=2", "skip=0"],
     "relax": ["fmax=50"],
     "check": ["steps=2"],
+    "benchmark": ["models=[schnet]", "sizes=[20]", "seeds=[0]", "trainer.max_epochs=2", "trainer.max_time=null"],
 }
 """What makes a run of each verb short; nothing else of a command changes."""
 
