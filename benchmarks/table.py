@@ -12,9 +12,9 @@ from typing import Any
 
 ENERGY, FORCES = "energy_mae_mev_per_atom", "forces_mae_mev_per_ang"
 HEADER = (
-    "| run | test E (meV/atom) | test F (meV/Å) | without twins: E / F (left out) | validation E / F "
+    "| run | test MAE E (meV/atom) | test MAE F (meV/Å) | test RMSE E / F | MAE without twins: E / F (left out) | validation MAE E / F "
     "| minutes: processor (wall) | epochs | NVE slope (meV/atom/ps) | seed | data SHA-256 | gnnpot |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -47,6 +47,7 @@ def row(run: Path) -> str:
         run.name,
         number(metrics["test"], ENERGY, 2),
         number(metrics["test"], FORCES, 1),
+        both({name.replace("_rmse_", "_mae_"): v for name, v in metrics["test"].items() if "_rmse_" in name}),
         without_twins(metrics),
         both(metrics["val"]),
         f"{processor} ({timing['training_s'] / 60:.1f})",

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -7,7 +10,7 @@ from gnnpot.config import compose
 from gnnpot.data.bundled import bundled_path
 from gnnpot.errors import ConfigError
 from gnnpot.models.prediction import EVALUATION_EDGES
-from gnnpot.training.assembly import _trainer, budget_of, validation_interval
+from gnnpot.training.assembly import budget_of, validation_interval
 from gnnpot.training.datamodule import evaluation_batches
 from gnnpot.training.resume import completed, merged
 from gnnpot.training.settings import checked_settings
@@ -73,20 +76,27 @@ def test_another_class_drops_the_arguments_of_the_old_one_but_not_groups() -> No
     }
 
 
-def test_slurm_starts_the_processes_of_all_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dry run of the second of two nodes with two processes each: nothing connects before the training does."""
-    from lightning.fabric.plugins.environments import SLURMEnvironment
+DRY_RUN = """
+from gnnpot.training.assembly import _trainer, budget_of
+from gnnpot.training.resume import completed
+config = completed({"trainer": {"num_nodes": 2, "devices": 2, "strategy": "ddp", "accelerator": "cpu"}})
+trainer = _trainer(config, budget_of(config), [])
+environment = trainer.strategy.cluster_environment
+print(type(environment).__name__, environment.creates_processes_externally, environment.main_address)
+print(trainer.num_nodes, trainer.world_size, trainer.global_rank)
+"""
 
+
+def test_slurm_starts_the_processes_of_all_nodes() -> None:
+    """A dry run of the second of two nodes with two processes each: nothing connects before the training does.
+
+    In a process of its own: Lightning writes what it finds into the environment and into its loggers.
+    """
     job = {"NTASKS": 4, "NTASKS_PER_NODE": 2, "NNODES": 2, "JOB_NAME": "fit", "JOB_ID": 17, "NODEID": 1, "PROCID": 2}
-    for name, value in {**job, "LOCALID": 0, "NODELIST": "node[1-2]"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", str(value))
-    config = completed({"trainer": {"num_nodes": 2, "devices": 2, "strategy": "ddp", "accelerator": "cpu"}})
-    trainer = _trainer(config, budget_of(config), [])
-    environment = trainer.strategy.cluster_environment
-    assert isinstance(environment, SLURMEnvironment)
-    assert environment.creates_processes_externally
-    assert environment.main_address == "node1"
-    assert (trainer.num_nodes, trainer.world_size, trainer.global_rank) == (2, 4, 2)
+    slurm = {f"SLURM_{name}": str(value) for name, value in {**job, "LOCALID": 0, "NODELIST": "node[1-2]"}.items()}
+    command = [sys.executable, "-W", "ignore", "-c", DRY_RUN]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **slurm})
+    assert done.stdout.split() == ["SLURMEnvironment", "True", "node1", "2", "4", "2"]
 
 
 def test_num_nodes_must_be_positive() -> None:
