@@ -12,7 +12,8 @@ from typing import Any
 
 ENERGY, FORCES = "energy_mae_mev_per_atom", "forces_mae_mev_per_ang"
 HEADER = (
-    "| run | test MAE E (meV/atom) | test MAE F (meV/Å) | test RMSE E / F | MAE without twins: E / F (left out) | validation MAE E / F "
+    "| run | test MAE E (meV/atom) | test MAE F (meV/Å) | test RMSE E / F | MAE without twins: E / F (left out) "
+    "| validation MAE E / F "
     "| minutes: processor (wall) | epochs | NVE slope (meV/atom/ps) | seed | data SHA-256 | gnnpot |\n"
     "|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
