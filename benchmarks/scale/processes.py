@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROUNDS = 2
+ROUNDS = 1
 
 
 def start(data: Path, run: Path, model: str, epochs: int, *overrides: str) -> subprocess.Popen[bytes]:
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="schnet")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=30)
     asked = parser.parse_args()
     two = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
     print("| round | two processes, s | two trainings, s | efficiency | relative difference of the losses |")
