@@ -36,9 +36,13 @@ def compiled(*, sums: bool = False) -> Callable[[Function], Function]:
 
 @functools.cache
 def _drop_stale(sources: Path, cache: Path) -> None:
-    """Forget machine code that is older than any source beside it: Numba looks only at a function's own file."""
+    """Forget machine code that is older than a source beside it, or than loops of another floor that it may contain.
+
+    Numba looks only at a function's own file.
+    """
     with suppress(OSError):
-        newest = max(path.stat().st_mtime for path in sources.glob("*.py"))
+        files = [*sources.glob("*.py"), *sources.parent.glob("*/*_kernels.py")]
+        newest = max(path.stat().st_mtime for path in files)
         for index in cache.glob("*.nbi"):
             if index.stat().st_mtime < newest:
                 index.unlink(missing_ok=True)

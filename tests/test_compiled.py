@@ -53,3 +53,18 @@ def test_exponentials_to_the_last_digits():
         work, value = np.empty_like(y), np.empty_like(y)
         exponential_row(y, len(y), constants, integers, work, value)
         np.testing.assert_allclose(value, np.exp(y.astype(np.float64)), rtol=tolerance)
+
+
+def test_machine_code_older_than_loops_of_another_floor_is_dropped(tmp_path):
+    floors = tmp_path / "data", tmp_path / "nn"
+    cache = tmp_path / "cache"
+    for folder in (*floors, cache):
+        folder.mkdir()
+    (cache / "old.nbi").write_text("")
+    (floors[1] / "sums.py").write_text("")
+    os.utime(floors[1] / "sums.py", (0, 0))
+    (floors[0] / "edge_kernels.py").write_text("")
+    long_ago = (cache / "old.nbi").stat().st_mtime - 3600
+    os.utime(cache / "old.nbi", (long_ago, long_ago))
+    _drop_stale(floors[1], cache)
+    assert not list(cache.glob("*.nbi"))

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnpot.compiled import compiled
+from gnnpot.data.edge_kernels import write_edge_vector
 
 Floats: TypeAlias = npt.NDArray[Any]
 Integers: TypeAlias = npt.NDArray[Any]
@@ -145,13 +146,9 @@ def bins_around(
 def closest_edge(positions: Floats, box: Floats, edge_index: Integers, shifts: Integers) -> tuple[int, float]:
     """Number and length of the shortest edge, Å; -1 and infinity without any."""
     shortest, found = np.inf, -1
+    cell, vector = box.copy().reshape(1, 3, 3), np.empty((1, 3))
     for e in range(edge_index.shape[1]):
-        i, j = edge_index[0, e], edge_index[1, e]
-        square = 0.0
-        for c in range(3):
-            d = positions[j, c] - positions[i, c]
-            d += shifts[e, 0] * box[0, c] + shifts[e, 1] * box[1, c] + shifts[e, 2] * box[2, c]
-            square += d * d
+        square = write_edge_vector(positions, cell, 0, edge_index, shifts, e, vector, 0)
         if square < shortest:
             shortest, found = square, e
     return found, np.sqrt(shortest)

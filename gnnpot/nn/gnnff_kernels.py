@@ -185,7 +185,7 @@ def _write_channels(model: GNNFFArrays, t: int, around: Neighborhoods, room: Roo
                 open_gates(gates)
                 weight = model.scales[1] * room.close_envelope[e]
                 _add_moments(gates, weight, room.harmonics[e], own[i - first_atom])
-        _weigh_moments(own[: last_atom - first_atom], model.angular[t], room.moments[t, first_atom:last_atom])
+        weigh_moments(own[: last_atom - first_atom], model.angular[t], room.moments[t, first_atom:last_atom])
 
 
 @compiled(sums=True)
@@ -206,8 +206,8 @@ def _add_moments(gates: Array, weight: Any, harmonics: Array, out: Array) -> Non
 
 
 @compiled()
-def _weigh_moments(moments: Array, weights: Array, out: Array) -> None:
-    """Write A_i,lm W_l ``(n, L², 4 G)`` of some atoms."""
+def weigh_moments(moments: Array, weights: Array, out: Array) -> None:
+    """Write A_i,lm W_l of some atoms, ``(n, L², 4 G)``; with the transposed weights, the derivatives by A_i,lm."""
     left = np.empty((len(moments), moments.shape[2]), moments.dtype)
     right = np.empty((len(moments), out.shape[2]), moments.dtype)
     for degree in range(len(weights)):

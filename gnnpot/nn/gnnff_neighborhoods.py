@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnpot.compiled import compiled
+from gnnpot.data.edge_kernels import write_edge_vector
 from gnnpot.nn.pair_kernels import envelope_and_slope
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -62,14 +63,8 @@ def neighborhoods(
     n = 0
     for p in range(len(edge_of_pair)):
         edge = edge_of_pair[p]
-        i, j = edge_index[0, edge], edge_index[1, edge]
-        square = 0.0
-        for a in range(3):
-            x = np.float64(positions[j, a]) - np.float64(positions[i, a])
-            for b in range(3):
-                x += np.float64(edge_shifts[edge, b]) * np.float64(cell[batch[i], b, a])
-            directions[n, a] = x
-            square += x * x
+        structure = batch[edge_index[0, edge]]
+        square = write_edge_vector(positions, cell, structure, edge_index, edge_shifts, edge, directions, n)
         if square < cutoff * cutoff:
             number[p], distances[n], edges_in_graph[n] = n, sqrt(square), edge
             for a in range(3):

@@ -12,7 +12,7 @@ from numba.extending import register_jitable
 
 from gnnpot.compiled import compiled
 from gnnpot.nn.gate_kernels import add, copy, pull_back
-from gnnpot.nn.gnnff_kernels import GNNFFArrays, Room, longest_block
+from gnnpot.nn.gnnff_kernels import GNNFFArrays, Room, longest_block, weigh_moments
 from gnnpot.nn.gnnff_neighborhoods import ROWS, Neighborhoods
 from gnnpot.nn.products import write_product
 
@@ -111,7 +111,8 @@ def _pull_back_moments(model: GNNFFArrays, t: int, around: Neighborhoods, room: 
             for e in range(first, last):
                 add(by_harmonics[e - first], room.harmonics_gradient[e])
         n = last_atom - first_atom
-        _weigh_back(by_moments[:n], model.angular_back[t], by_sums[:n])
+        # by A_i,lm W_l, and from there by A_i,lm
+        weigh_moments(by_moments[:n], model.angular_back[t], by_sums[:n])
         _pull_back_channels(model, t, around, room, b, by_sums)
 
 
@@ -123,20 +124,6 @@ def _scale_back(row: Array, width: int) -> None:
         for f in range(width):
             first[f] *= -1
             second[f] *= row.dtype.type(-0.5)
-
-
-@compiled()
-def _weigh_back(moments: Array, weights: Array, out: Array) -> None:
-    """From derivatives by A_i,lm W_l ``(n, L², 4 G)`` to those by A_i,lm ``(n, L², C)``."""
-    left = np.empty((len(moments), moments.shape[2]), moments.dtype)
-    right = np.empty((len(moments), out.shape[2]), moments.dtype)
-    for degree in range(len(weights)):
-        for m in range(degree * degree, (degree + 1) * (degree + 1)):
-            for i in range(len(moments)):
-                copy(moments[i, m], left[i])
-            write_product(left, weights[degree], right)
-            for i in range(len(moments)):
-                copy(right[i], out[i, m])
 
 
 @compiled(sums=True)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnpot.compiled import compiled
+from gnnpot.data.edge_kernels import write_edge_vector
 from gnnpot.nn.splines import PIECES
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -36,14 +37,8 @@ def near_pairs(
     n = 0
     for p in range(n_pairs):
         edge = edge_of_pair[p]
-        i, j = edge_index[0, edge], edge_index[1, edge]
-        square = 0.0
-        for a in range(3):
-            x = np.float64(positions[j, a]) - np.float64(positions[i, a])
-            for b in range(3):
-                x += np.float64(edge_shifts[edge, b]) * np.float64(cell[batch[i], b, a])
-            vectors[n, a] = x
-            square += x * x
+        structure = batch[edge_index[0, edge]]
+        square = write_edge_vector(positions, cell, structure, edge_index, edge_shifts, edge, vectors, n)
         if square < cutoff * cutoff:
             kept[n], squares[n] = edge, square
             n += 1
@@ -160,14 +155,8 @@ def shortest_distance(
     positions: Array, cell: Array, edge_index: Array, edge_shifts: Array, edge_of_pair: Array
 ) -> float:
     """Of all pairs of one structure; infinity without pairs."""
-    shortest = np.inf
+    shortest, vector = np.inf, np.empty((1, 3))
     for edge in edge_of_pair:
-        i, j = edge_index[0, edge], edge_index[1, edge]
-        square = 0.0
-        for a in range(3):
-            x = np.float64(positions[j, a]) - np.float64(positions[i, a])
-            for b in range(3):
-                x += np.float64(edge_shifts[edge, b]) * np.float64(cell[0, b, a])
-            square += x * x
+        square = write_edge_vector(positions, cell, 0, edge_index, edge_shifts, edge, vector, 0)
         shortest = min(shortest, square)
     return sqrt(shortest)

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnpot.compiled import compiled
+from gnnpot.data.edge_kernels import write_edge_vector
+from gnnpot.nn.pair_kernels import envelope_and_slope
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -19,17 +21,11 @@ def edges_within(
     for t in range(radii.shape[0]):
         for u in range(radii.shape[1]):
             largest = max(largest, radii[t, u])
-    found = np.empty(16, dtype=np.int64)
+    found, vector = np.empty(16, dtype=np.int64), np.empty((1, 3))
     n = 0
     for edge in range(edge_index.shape[1]):
         i, j = edge_index[0, edge], edge_index[1, edge]
-        s = batch[i]
-        square = 0.0
-        for a in range(3):
-            x = np.float64(positions[j, a]) - np.float64(positions[i, a])
-            for b in range(3):
-                x += np.float64(edge_shifts[edge, b]) * np.float64(cell[s, b, a])
-            square += x * x
+        square = write_edge_vector(positions, cell, batch[i], edge_index, edge_shifts, edge, vector, 0)
         if square >= largest * largest or square >= radii[types[i], types[j]] ** 2:
             continue
         if n == len(found):
@@ -68,28 +64,20 @@ def repel(
     """
     chosen, edge_index, edge_shifts = edges
     radii, coulomb, inverse_lengths, terms = constants
-    vector = np.empty(3)
+    vector = np.empty((1, 3))
     for edge in chosen:
         i, j = edge_index[0, edge], edge_index[1, edge]
-        square = 0.0
-        for a in range(3):
-            x = np.float64(positions[j, a]) - np.float64(positions[i, a])
-            for b in range(3):
-                x += np.float64(edge_shifts[edge, b]) * np.float64(cell[batch[i], b, a])
-            vector[a] = x
-            square += x * x
+        square = write_edge_vector(positions, cell, batch[i], edge_index, edge_shifts, edge, vector, 0)
         r, pair = np.sqrt(square), types[i] * radii.shape[0] + types[j]
         screening, slope = 0.0, 0.0
         for k in range(len(terms)):
             term = terms[k, 0] * np.exp(-terms[k, 1] * r * inverse_lengths[pair])
             screening += term
             slope -= terms[k, 1] * inverse_lengths[pair] * term
-        p, outer = exponent, radii[types[i], types[j]]
-        x = r / outer
-        switch = 1.0 - x**p * (0.5 * (p + 1) * (p + 2) + x * (0.5 * p * (p + 1) * x - p * (p + 2)))
-        switch_slope = -0.5 * p * (p + 1) * (p + 2) * x ** (p - 1) * (1.0 - x) ** 2 / outer
+        outer = radii[types[i], types[j]]
+        switch, switch_slope = envelope_and_slope(r / outer, exponent)
         strength = 0.5 * coulomb[pair] / r
         energies[i] += strength * screening * switch
-        total = strength * (slope * switch + screening * switch_slope - screening * switch / r)
+        total = strength * (slope * switch + screening * switch_slope / outer - screening * switch / r)
         for a in range(3):
-            by_edge[edge, a] += total * vector[a] / r
+            by_edge[edge, a] += total * vector[0, a] / r
