@@ -58,7 +58,8 @@ def diffusion(request: Request) -> Analysis:
     return Analysis(record, _columns(trajectories, found), tables, sentences, page, figures)
 
 
-def _diffuses(exponent: float) -> bool:
+def diffuses(exponent: float) -> bool:
+    """Whether a mean squared displacement that grows with this power of time is one of diffusion."""
     return DIFFUSIVE[0] <= exponent <= DIFFUSIVE[1]
 
 
@@ -94,7 +95,7 @@ def activations(
     names = dict.fromkeys(name for t in trajectories for name in found[t.name])
     for name in names:
         known = [(t.temperature, found[t.name][name]) for t in trajectories if name in found[t.name]]
-        if not all(_diffuses(e.exponent) for _, e in known):
+        if not all(diffuses(e.exponent) for _, e in known):
             continue
         temperatures = [temperature for temperature, _ in known]
         values = [factor * e.slope for _, e in known]
@@ -187,7 +188,7 @@ def _sentences(
         f"{name} at {t.temperature:.0f} K"
         for t in trajectories
         for name, e in found[t.name].items()
-        if not _diffuses(e.exponent)
+        if not diffuses(e.exponent)
     ]
     if still:
         said.append(
@@ -234,7 +235,7 @@ def _page(
         f"{name} {significant(e['diffusion_cm2_per_s'])} cm²/s at {t['temperature_K']:.0f} K"
         for t in record["trajectories"]
         for name, e in t["elements"].items()
-        if _diffuses(e["growth_exponent"])
+        if diffuses(e["growth_exponent"])
     ]
     lead = f"Diffusion coefficients: {'; '.join(mobile)}." if mobile else "No element diffuses on this time scale."
     return Page("Self-diffusion", lead, tuple(sections), f"gnnpot {__version__}. D from the slope of the MSD over 6.")

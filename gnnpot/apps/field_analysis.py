@@ -9,6 +9,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from gnnpot.apps.correlations import mean_squared_displacement
+from gnnpot.apps.diffusion import diffuses
 from gnnpot.apps.thermo import slope_after_first_tenth
 from gnnpot.data.labels import labels_of
 from gnnpot.keys import BORN, MEV_PER_EV
@@ -84,15 +86,16 @@ def _species(run: FieldRun) -> dict[str, Any]:
         chosen = symbols == symbol
         velocity, error = drift_velocity(run.times, along[:, chosen].mean(axis=1))
         curves = _displacements(run.times, along[:, chosen], across[:, chosen], velocity)
-        mobility = None
-        if velocity is not None and run.is_constant and run.strength > 0.0:
-            mobility = velocity / run.strength * CM2_PER_V_S
+        mobility, mobility_error = None, None
+        if velocity is not None and error is not None and run.is_constant and run.strength > 0.0:
+            mobility, mobility_error = (x / run.strength * CM2_PER_V_S for x in (velocity, error))
         found[symbol] = {
             "n_atoms": int(chosen.sum()),
             "displacement_ang": along[:, chosen].mean(axis=1).tolist(),
             "drift_ang_per_ps": velocity,
             "drift_error_ang_per_ps": error,
             "apparent_mobility_cm2_per_v_s": mobility,
+            "apparent_mobility_error_cm2_per_v_s": mobility_error,
             **curves,
         }
     return {"time_ps": (run.times - run.times[0]).tolist(), **found}
@@ -116,23 +119,27 @@ def _displacements(times: FloatArray, along: FloatArray, across: FloatArray, vel
     """Mean squared displacements of one direction along and one across the field, and their slopes over two, Å²/ps."""
     lags = np.unique(np.linspace(1, max(len(times) // 2, 1), N_LAGS).round().astype(int))
     lags = lags[lags < len(times)]
-    curves: dict[str, list[float]] = {"msd_along_ang2": [], "msd_along_without_drift_ang2": [], "msd_across_ang2": []}
-    for lag in lags:
-        step = along[lag:] - along[:-lag]
-        span = float(times[lag] - times[0])
-        curves["msd_along_ang2"].append(float(np.square(step).mean()))
-        curves["msd_along_without_drift_ang2"].append(float(np.square(step - (velocity or 0.0) * span).mean()))
-        curves["msd_across_ang2"].append(0.5 * float(np.square(across[lag:] - across[:-lag]).sum(axis=2).mean()))
     spans = times[lags] - times[0]
-    late = spans >= 0.2 * spans[-1] if len(spans) else np.zeros(0, bool)
-    slopes = {
-        name: float(np.polyfit(spans[late], np.array(curves[key])[late], 1)[0]) / 2.0 if late.sum() > 2 else None
-        for name, key in (
-            ("diffusion_along_ang2_per_ps", "msd_along_without_drift_ang2"),
-            ("diffusion_across_ang2_per_ps", "msd_across_ang2"),
-        )
+    resting = along - (velocity or 0.0) * (times - times[0])[:, None]
+    curves = {
+        "msd_along_ang2": mean_squared_displacement(along[:, :, None])[lags],
+        "msd_along_without_drift_ang2": mean_squared_displacement(resting[:, :, None])[lags],
+        "msd_across_ang2": 0.5 * mean_squared_displacement(across)[lags],
     }
-    return {"lag_ps": spans.tolist(), **curves, **slopes}
+    slopes = {
+        "diffusion_along_ang2_per_ps": _diffusion(spans, curves["msd_along_without_drift_ang2"]),
+        "diffusion_across_ang2_per_ps": _diffusion(spans, curves["msd_across_ang2"]),
+    }
+    return {"lag_ps": spans.tolist(), **{name: curve.tolist() for name, curve in curves.items()}, **slopes}
+
+
+def _diffusion(spans: FloatArray, squared: FloatArray) -> float | None:
+    """Half of the slope of the last four fifths, Å²/ps; None where they do not grow as diffusion does."""
+    late = spans >= 0.2 * spans[-1] if len(spans) else np.zeros(0, bool)
+    if late.sum() < 4 or (squared[late] <= 0.0).any():
+        return None
+    exponent = float(np.polyfit(np.log(spans[late]), np.log(squared[late]), 1)[0])
+    return float(np.polyfit(spans[late], squared[late], 1)[0]) / 2.0 if diffuses(exponent) else None
 
 
 def _response(run: FieldRun) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def species_table(run: Record) -> Table:
                 symbol,
                 str(values["n_atoms"]),
                 with_error(values["drift_ang_per_ps"], values["drift_error_ang_per_ps"]),
-                significant(values["apparent_mobility_cm2_per_v_s"]),
+                with_error(values["apparent_mobility_cm2_per_v_s"], values["apparent_mobility_error_cm2_per_v_s"]),
                 significant(values["diffusion_along_ang2_per_ps"]),
                 significant(values["diffusion_across_ang2_per_ps"]),
                 significant(seen.get("charge_along_field_e")),
@@ -80,7 +80,8 @@ def species_table(run: Record) -> Table:
             )
         )
     caption = (
-        "Diffusion along the field with the drift taken out. Force across E: root mean square of the part of E·Z "
+        "Diffusion along the field with the drift taken out; none is given where the displacements do not grow as "
+        "those of diffusion do. Force across E: root mean square of the part of E·Z "
         "that is perpendicular to the field, over that of all of it."
     )
     return Table(columns, tuple(rows), caption=caption)
