@@ -24,7 +24,10 @@ class Course:
     """Factor that the plateau schedule has put on the learning rate."""
     epochs_validated: int = 0
     """Number of epochs done at the last validation."""
+    stop_wished: bool = field(default=False, compare=False)
+    """Whether Ctrl-C came to this process."""
     interrupted: bool = field(default=False, compare=False)
+    """Whether one of the processes was asked to stop, as all of them know."""
     _started: float = field(default_factory=time.monotonic, compare=False)
     _cpu_started: float = field(default_factory=time.process_time, compare=False)
 
@@ -60,7 +63,7 @@ class Course:
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers for a checkpoint."""
         state = asdict(self)
-        del state["_started"], state["_cpu_started"], state["interrupted"]
+        del state["_started"], state["_cpu_started"], state["stop_wished"], state["interrupted"]
         return {**state, "seconds_before": self.seconds(), "cpu_seconds_before": self.cpu_seconds()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -125,11 +125,10 @@ def errors(name: str, predicted: Mapping[str, Tensor], graph: AtomicGraph) -> tu
             there is no label.
         known: mask of the same shape.
     """
-    label, known = getattr(graph, name), labelled(name, graph)
+    label, known = getattr(graph, name), labelled(name, graph, along_direction="direction" in predicted)
     if name == "born_effective_charges" and "direction" in predicted:
         value = predicted["born_along_direction"]
         label = torch.einsum("na,nab->nb", gather(predicted["direction"], graph.batch).to(label), label)
-        known = known.all(dim=1)
     else:
         value = predicted[name]
     zero = torch.zeros((), dtype=value.dtype, device=value.device)
@@ -141,8 +140,8 @@ def errors(name: str, predicted: Mapping[str, Tensor], graph: AtomicGraph) -> tu
     return difference, known
 
 
-def labelled(name: str, graph: AtomicGraph) -> Tensor:
-    """Mask of the components of a label that a graph has.
+def labelled(name: str, graph: AtomicGraph, along_direction: bool = False) -> Tensor:
+    """Mask of the components of a label that a graph has, as `errors` compares them.
 
     No stress counts where it is not fully periodic, no Born charge of which a component is missing, and no
     polarization of a charged cell, which depends on the origin.
@@ -156,7 +155,8 @@ def labelled(name: str, graph: AtomicGraph) -> Tensor:
     if name == "stress":
         return known & graph.pbc.all(dim=1)[:, None, None]
     if name == "born_effective_charges":
-        return known & known.flatten(1).all(dim=1)[:, None, None]
+        whole = known.flatten(1).all(dim=1)
+        return whole[:, None].expand(-1, 3) if along_direction else known & whole[:, None, None]
     return known & (graph.charge.nan_to_num() == 0.0)[:, None] if name == "polarization" else known
 
 
@@ -196,6 +196,11 @@ def loss_sums(
         scaled = units.scaled(term.property, error, graph)
         rows += [term.of(scaled).sum().double(), error.detach().abs().sum().double(), known.sum().double()]
     return torch.stack(rows).reshape(len(terms), 3)
+
+
+def label_counts(terms: Sequence[LossTerm], graph: AtomicGraph, along_direction: bool) -> Tensor:
+    """Number of labels of every term, the third column of `loss_sums`, before anything is predicted: ``(n_terms,)``."""
+    return torch.stack([labelled(term.property, graph, along_direction).sum().double() for term in terms])
 
 
 def total_loss(terms: Sequence[LossTerm], sums: Tensor, counts: Tensor, progress: float = 1.0) -> Tensor:

@@ -12,8 +12,9 @@ from torch import Tensor
 from gnnpot.errors import TrainingError
 from gnnpot.models.potential import Potential, derive
 from gnnpot.nn.convolution import only_parameters
+from gnnpot.training.agreement import over_processes
 from gnnpot.training.batches import Indices, TrainingBatch
-from gnnpot.training.losses import LossTerm, LossUnits, loss_sums, total_loss
+from gnnpot.training.losses import LossTerm, LossUnits, label_counts, loss_sums, total_loss
 
 
 def _properties_without_labels(potential: Potential, trained: Sequence[str]) -> list[str]:
@@ -79,22 +80,20 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """One step on one batch; over several processes, the sum of their losses is that of the whole batch."""
+        own = label_counts(self.terms, batch.graph, self._has_directions)
+        counts = over_processes(batch.weight * own, "sum")
         direction = self._directions(batch) if self._has_directions else None
         predicted = derive(self.potential, batch.graph, self._properties, direction=direction, differentiable=True)
         shown = predicted if direction is None else {**predicted, "direction": direction}
         sums = batch.weight * loss_sums(self.terms, shown, batch.graph, self.units)
-        n_processes = self.trainer.world_size
-        counts = sums[:, 2].detach().clone()
-        if n_processes > 1:
-            counts = self.trainer.strategy.reduce(counts, reduce_op="sum")
-        loss = total_loss(self.terms, sums, counts, self.progress)
+        loss = total_loss(self.terms, sums, counts(), self.progress)
         self._epoch_sums = self._epoch_sums.to(sums.device) + sums.detach()
         self._indices = batch.indices
         self._watch("loss", loss.detach())
         for name in self._silent:
             if predicted[name].requires_grad:
                 loss = loss + 0.0 * predicted[name].sum()
-        self._step(n_processes * loss)
+        self._step(self.trainer.world_size * loss)
 
     def _directions(self, batch: TrainingBatch) -> Tensor:
         """Random unit vectors, one for each structure: functions of seed, step and structure alone."""
@@ -106,7 +105,7 @@ class TrainingModule(lightning.LightningModule):
     def take_epoch_sums(self) -> Tensor:
         """Sums of `loss_sums` since they were last taken, over all processes, ``(n_terms, 3)``."""
         self.check_losses()
-        sums = self.trainer.strategy.reduce(self._epoch_sums, reduce_op="sum")
+        sums = over_processes(self._epoch_sums, "sum")()
         self._epoch_sums = torch.zeros_like(self._epoch_sums)
         return sums
 

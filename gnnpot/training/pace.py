@@ -1,10 +1,12 @@
 """Learning rate by progress, and the end of a training that is limited in time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning
 import torch
 
+from gnnpot.training.agreement import over_processes
 from gnnpot.training.course import Course
 from gnnpot.training.schedule import Budget, Schedule
 
@@ -23,6 +25,7 @@ class Pace(lightning.Callback):
         self.learning_rate = 0.0
         self._peaks: list[float] = []
         self._seconds = 0.0
+        self._agreed: Callable[[], torch.Tensor] = self._signals
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Note the peak learning rates and start the clock."""
@@ -46,6 +49,12 @@ class Pace(lightning.Callback):
         for group, peak in zip(trainer.optimizers[0].param_groups, self._peaks, strict=True):
             group["lr"] = peak * max(rate, floor)
         self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        if trainer.world_size > 1:
+            self._agreed = over_processes(self._signals().to(pl_module.device), "max")
+
+    def _signals(self) -> torch.Tensor:
+        """The seconds of this process, and whether it was asked to stop."""
+        return torch.tensor([self.course.seconds(), float(self.course.stop_wished)], dtype=torch.float64)
 
     def on_train_batch_end(
         self,
@@ -55,11 +64,8 @@ class Pace(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Read the clock; stop when the time is over."""
-        self._seconds = self.course.seconds()
-        if trainer.world_size > 1:
-            signals = torch.tensor([self._seconds, float(self.course.interrupted)], dtype=torch.float64)
-            signals = trainer.strategy.reduce(signals.to(pl_module.device), reduce_op="max").cpu()
-            self._seconds, self.course.interrupted = float(signals[0]), bool(signals[1])
+        """Read the clock, of several processes what they agreed on meanwhile; stop when the time is over."""
+        seconds, wished = (self._agreed() if trainer.world_size > 1 else self._signals()).tolist()
+        self._seconds, self.course.interrupted = seconds, bool(wished)
         if self.budget.max_seconds is not None and self.progress(trainer, batch_idx + 1) >= 1.0:
             trainer.should_stop = True

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 
 from gnnpot.data.files import replacing
 from gnnpot.errors import TrainingError
+from gnnpot.training.agreement import over_processes
 from gnnpot.training.course import Course
 
 SAVING_SHARE = 0.02
@@ -35,7 +37,7 @@ def listening_for_interrupts(course: Course) -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
 
     def note(signum: int, frame: Any) -> None:
-        course.interrupted = True
+        course.stop_wished = True
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, note)
@@ -62,11 +64,11 @@ class Saving(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save unless the last save is too recent to have paid off; after Ctrl-C: save and leave."""
-        interrupted = trainer.strategy.broadcast(self.course.interrupted)
-        is_due = time.monotonic() >= self._next_save or trainer.should_stop or interrupted
-        if trainer.strategy.broadcast(is_due):
+        is_due = time.monotonic() >= self._next_save or trainer.should_stop or self.course.interrupted
+        due = torch.tensor(float(is_due), device=pl_module.device)
+        if over_processes(due, "max")():
             self.save(trainer)
-        if interrupted:
+        if self.course.interrupted:
             raise StopAfterInterruptError
 
     def on_train_batch_end(

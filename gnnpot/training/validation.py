@@ -12,6 +12,7 @@ from torch import Tensor
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.models.potential import Potential, derive
 from gnnpot.models.prediction import to_device
+from gnnpot.training.agreement import over_processes
 from gnnpot.training.averaging import WeightAverage
 from gnnpot.training.course import Course
 from gnnpot.training.log import TrainingLog
@@ -86,7 +87,7 @@ class Validation(lightning.Callback):
         train = module.take_epoch_sums().cpu()
         with self.average.applied() if self.average else nullcontext():
             sums = error_sums(module.potential, self._graphs(), module.terms, module.units)
-            val = trainer.strategy.reduce(sums, reduce_op="sum").cpu()
+            val = over_processes(sums, "sum")().cpu()
         row: dict[str, float | int] = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
@@ -114,9 +115,7 @@ class Validation(lightning.Callback):
 
     def _longest(self, trainer: lightning.Trainer, seconds: float) -> float:
         longest = torch.tensor(max(seconds, self.course.validation_seconds), dtype=torch.float64)
-        if trainer.world_size > 1:
-            longest = trainer.strategy.reduce(longest.to(trainer.strategy.root_device), reduce_op="max")
-        return float(longest)
+        return float(over_processes(longest.to(trainer.strategy.root_device), "max")())
 
     def state_dict(self) -> dict[str, Any]:
         """Best weights and the numbers of the training."""
