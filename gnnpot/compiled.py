@@ -14,14 +14,16 @@ SUMS = frozenset({"reassoc", "contract"})
 """Freedom that a sum needs to run in vector registers. NaN and infinity keep their meaning."""
 
 
-def compiled(*, sums: bool = False) -> Callable[[Function], Function]:
+def compiled(*, sums: bool = False, inline: bool = False) -> Callable[[Function], Function]:
     """Decorate a loop: compiled at its first call for the types it is given, without the interpreter lock.
 
     Args:
         sums: the function adds up long rows and may do so in any order (`SUMS`). Never for code that relies on
             the order of floating-point operations.
+        inline: the function is written into the compiled loops that call it, where a call costs as much as its work.
     """
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(SUMS) if sums else False}
+    options["forceinline"] = inline
 
     def decorate(function: Function) -> Function:
         try:

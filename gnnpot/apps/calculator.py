@@ -15,7 +15,7 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from torch import Tensor
 
 from gnnpot.apps.electric_field import ElectricField, FieldLike, electric_field
-from gnnpot.apps.in_field import InField, unwrapped_polarization
+from gnnpot.apps.in_field import InField, ionic_charges, unwrapped_polarization
 from gnnpot.apps.skin import NeighborSkin, same_bits
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.labels import voigt_vector
@@ -239,9 +239,9 @@ class Calculator(AseCalculator):
         if "born_effective_charges" in found:
             results["born_effective_charges"] = _array(found["born_effective_charges"])
         if "polarization" in found:
-            results["polarization"] = unwrapped_polarization(
-                self.potential, graph, _array(found["polarization"][0]), self.atoms
-            )
+            charges = ionic_charges(self.potential, graph)
+            dipole = _array(found["polarization"][0])
+            results["polarization"] = unwrapped_polarization(dipole, charges, graph, self.atoms)
         if "stress" in found:
             results["stress"] = voigt_vector(_array(found["stress"][0]))
         return results

@@ -1,9 +1,11 @@
 """What an electric field does to atoms that move: forces, electric enthalpy, work, and what is not allowed."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from ase import Atoms
 
@@ -23,10 +25,18 @@ JUMP = 1.0
 class _Point:
     """The last evaluation on a path."""
 
-    atoms: Atoms
+    positions: FloatArray
+    numbers: npt.NDArray[np.int64]
+    cell: FloatArray
     field: FloatArray
     dipole: FloatArray | None
     pushes: FloatArray | None
+
+
+def _point(
+    atoms: Atoms, field: FloatArray, dipole: FloatArray | None = None, pushes: FloatArray | None = None
+) -> _Point:
+    return _Point(atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy(), field, dipole, pushes)
 
 
 class InField:
@@ -66,6 +76,7 @@ class InField:
         self.has_forces = "forces" in available
         self.net_force: FloatArray = np.zeros(3)
         """Q E of the last evaluation, eV/Å, before anything is removed."""
+        self._charges: tuple[tuple[bytes, float | None], FloatArray] | None = None
         self.start_path()
 
     @property
@@ -82,7 +93,7 @@ class InField:
 
     def moved(self, atoms: Atoms) -> bool:
         """Whether there was an evaluation, and of other positions."""
-        return self._last is not None and not same_bits(self._last.atoms.positions, atoms.positions)
+        return self._last is not None and not same_bits(self._last.positions, atoms.positions)
 
     def evaluate(self, graph: AtomicGraph, atoms: Atoms, with_forces: bool, with_born: bool) -> dict[str, Any]:
         """Results at this point of the path.
@@ -137,11 +148,11 @@ class InField:
         share: FloatArray | None,
     ) -> dict[str, Any]:
         dipole = found["polarization"][0]
-        unwrapped = unwrapped_polarization(self.potential, graph, dipole, atoms)
+        unwrapped = unwrapped_polarization(dipole, self._charges_of(graph, atoms), graph, atoms)
         pulling = unwrapped if share is None else unwrapped - removed_charge * (share[:, 0] @ atoms.positions)
         if self._last is not None and self._last.dipole is not None:
             self._work += float(0.5 * (self._last.field + field) @ (pulling - self._last.dipole))
-        self._last = _Point(atoms.copy(), field, pulling, None)
+        self._last = _point(atoms, field, dipole=pulling)
         results: dict[str, Any] = {"polarization": unwrapped, "field": field, "field_work": self._work}
         if "energy" in found:
             internal = float(found["energy"][0])
@@ -152,6 +163,13 @@ class InField:
             results["forces"] = found["forces"] - (0.0 if share is None else share * self.net_force)
         return results
 
+    def _charges_of(self, graph: AtomicGraph, atoms: Atoms) -> FloatArray:
+        """`ionic_charges`, kept while numbers and total charge stay."""
+        key = (atoms.numbers.tobytes(), atoms.info.get("charge"))
+        if self._charges is None or self._charges[0] != key:
+            self._charges = key, ionic_charges(self.potential, graph)
+        return self._charges[1]
+
     def _with_work(
         self, found: dict[str, FloatArray], atoms: Atoms, field: FloatArray, share: FloatArray | None, with_born: bool
     ) -> dict[str, Any]:
@@ -159,12 +177,12 @@ class InField:
         if share is not None:
             pushes = pushes - share * self.net_force
         if self._last is not None and self._last.pushes is not None and self._same_structure(atoms):
-            moved = atoms.positions - self._last.atoms.positions
+            moved = atoms.positions - self._last.positions
             moved -= _lattice_vectors(moved, atoms) @ atoms.cell.array
             self._work += float(0.5 * ((self._last.pushes + pushes) * moved).sum())
         elif self._last is not None:
             self.start_path()
-        self._last = _Point(atoms.copy(), field, None, pushes)
+        self._last = _point(atoms, field, pushes=pushes)
         results: dict[str, Any] = {"field": field, "field_work": self._work}
         if "energy" in found:
             internal = float(found["energy"][0])
@@ -177,17 +195,16 @@ class InField:
 
     def _same_structure(self, atoms: Atoms) -> bool:
         last = self._last
-        if last is None or len(last.atoms) != len(atoms):
-            return False
-        pairs = [(last.atoms.numbers, atoms.numbers), (last.atoms.cell.array, atoms.cell.array)]
-        return all(same_bits(a, b) for a, b in pairs)
+        return last is not None and same_bits(last.numbers, atoms.numbers) and same_bits(last.cell, atoms.cell.array)
 
     def _refuse_wrapped(self, atoms: Atoms) -> None:
         if self._last is None or not self._same_structure(atoms):
             self.start_path()
             return
-        moved = atoms.positions - self._last.atoms.positions
+        moved = atoms.positions - self._last.positions
         numbers = _lattice_vectors(moved, atoms)
+        if not numbers.any():
+            return
         rest = np.linalg.norm(moved - numbers @ atoms.cell.array, axis=1)
         jumped = numbers.any(axis=1) & (rest < JUMP)
         if jumped.any():
@@ -209,13 +226,17 @@ class InField:
             )
 
 
-def unwrapped_polarization(potential: Potential, graph: AtomicGraph, dipole: FloatArray, atoms: Atoms) -> FloatArray:
+def ionic_charges(potential: Potential, graph: AtomicGraph) -> FloatArray:
+    """q_i of a polarization head, e, ``(n_atoms,)``."""
+    head: Any = potential.get_submodule("head")
+    return np.asarray(head.ionic_charges(graph).cpu().numpy())
+
+
+def unwrapped_polarization(dipole: FloatArray, charges: FloatArray, graph: AtomicGraph, atoms: Atoms) -> FloatArray:
     """P of the positions that the caller keeps, ``(3,)`` e·Å: that of the graph and Σ_i q_i (r_i - r_i of the graph).
 
     The graph may hold images of the atoms, and rounds their positions where it is in single precision.
     """
-    head: Any = potential.get_submodule("head")
-    charges = head.ionic_charges(graph).cpu().numpy()
     return np.asarray(dipole + charges @ (atoms.positions - graph.positions.double().cpu().numpy()))
 
 
@@ -223,8 +244,20 @@ def _energies(internal: float, energy: float) -> dict[str, float]:
     return {"energy": energy, "free_energy": energy, "internal_energy": internal}
 
 
+_SMALL = 0.5 / 3.0**0.5
+"""Displacements below this part of the smallest height of the cell along every axis are less than half of any."""
+
+
+@functools.lru_cache(maxsize=8)
+def _smallest_height(cell: bytes) -> float:
+    """Distance of the nearest two of the opposite faces of a cell, Å, by the bits of its vectors; 0: no volume."""
+    vectors = np.frombuffer(cell).reshape(3, 3)
+    faces = np.linalg.norm(np.cross(vectors[[1, 2, 0]], vectors[[2, 0, 1]]), axis=1)
+    return float(abs(np.linalg.det(vectors)) / faces.max(initial=1e-9))
+
+
 def _lattice_vectors(moved: FloatArray, atoms: Atoms) -> FloatArray:
     """Whole numbers of lattice vectors along the periodic directions nearest to displacements, ``(n_atoms, 3)``."""
-    if not atoms.pbc.any():
+    if not atoms.pbc.any() or np.abs(moved).max(initial=0.0) < _SMALL * _smallest_height(atoms.cell.array.tobytes()):
         return np.zeros_like(moved)
     return np.where(atoms.pbc, np.round(atoms.cell.scaled_positions(moved)), 0.0)

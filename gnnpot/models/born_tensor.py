@@ -9,7 +9,8 @@ from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead, with_sum_rule
 from gnnpot.nn.layers import mlp
-from gnnpot.nn.moments import NeighborMoments, polar
+from gnnpot.nn.moments import NeighborMoments, pair_geometry
+from gnnpot.nn.near_pairs import NearPairs
 from gnnpot.nn.scaling import KeepsFloat64
 
 RANKS = (0, 1, 2)
@@ -71,8 +72,19 @@ class BornTensorHead(ResponseHead):
 
     def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
         """Born charges ``(n_atoms, 3, 3)``, e, field first, float64."""
-        distances, directions = polar(vectors)
-        firsts, seconds = self.moments(features, graph, distances, self.tables.harmonics(directions))
+        pairs = pair_geometry(graph, vectors)
+        firsts, seconds = self.moments(features, pairs, self.tables.harmonics(pairs.directions))
+        return {"born_effective_charges": self._from_moments(features, firsts, seconds, graph)}
+
+    def of_pairs(self, features: Tensor, pairs: NearPairs, graph: AtomicGraph) -> Tensor:
+        """Born charges by compiled loops, of features on a CPU and the pairs closer than the cutoff."""
+        directions = torch.from_numpy(pairs.directions.astype(features.numpy().dtype))
+        harmonics = self.tables.harmonics(directions)
+        firsts, seconds = self.moments.of_pairs(features, pairs, harmonics)
+        return self._from_moments(features, firsts, seconds, graph)
+
+    def _from_moments(self, features: Tensor, firsts: Tensor, seconds: Tensor, graph: AtomicGraph) -> Tensor:
+        """Z from the moments of degree 1 and 2, ``(n_atoms, 3 or 5, n_channels)``."""
         lengths = [(moment**2).sum(dim=1) for moment in (firsts, seconds)]
         gates = self.gates(torch.cat([features, *lengths], dim=1)) / self.n_channels**0.5
         scalar, *parts = gates.split([1, *[self.n_channels] * (2 * len(RANKS) + 1)], dim=1)
@@ -84,8 +96,7 @@ class BornTensorHead(ResponseHead):
             irreps.append(x + self.tables.product(rank, left, seconds))
         irreps[0] = irreps[0] + scalar.double()
         irreps[2] = irreps[2] + (seconds * parts[-1][:, None]).sum(dim=2).double()
-        born = self.born_scale(self.tables.cartesian(irreps), graph.atomic_numbers)
-        return {"born_effective_charges": with_sum_rule(born, graph)}
+        return with_sum_rule(self.born_scale(self.tables.cartesian(irreps), graph.atomic_numbers), graph)
 
 
 class _Tables(KeepsFloat64):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum, su
 from gnnpot.errors import ConfigError
 from gnnpot.kernels import kernels_serve
 from gnnpot.nn.convolution import only_geometry
+from gnnpot.nn.near_pairs import NearPairs
 from gnnpot.nn.parts import in_parts
 
 if TYPE_CHECKING:
@@ -27,6 +28,29 @@ class EnthalpyGradients(NamedTuple):
     polarization: Tensor
     by_edge: Tensor
     charges: Tensor
+
+
+class BornGradients(NamedTuple):
+    """Energies ``(n_atoms,)``, Z ``(n_atoms, 3, 3)`` of a model that gives it directly, ∂U/∂r_ij ``(n_edges, 3)``."""
+
+    energies: Tensor
+    born_effective_charges: Tensor
+    by_edge: Tensor
+
+
+class ForwardPass(Protocol):
+    """A forward pass of a backbone that waits for its way back, so that heads can add what they have to say."""
+
+    features: Tensor
+    """``(n_atoms, n_features)``."""
+    outputs: Tensor
+    """y_i of `gnnpot.models.potential.EnergyPotential`, ``(n_atoms,)``."""
+    pairs: NearPairs
+    """Closer than the cutoff."""
+
+    def edge_gradients(self, by_features: Tensor | None) -> Tensor:
+        """∂(s Σy + f)/∂r_ij ``(n_edges, 3)``, s the energy scale, f of the features with ∂f/∂features (None: f = 0)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,11 +99,10 @@ def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dic
     """At least the properties that are wanted."""
     found: dict[str, Tensor] = {}
     needed = request.outputs(potential)
-    if request.field is not None and _is_enthalpy(needed, request):
-        with torch.enable_grad():
-            at_once = potential.enthalpy_and_edge_gradients(graph, request.field)
+    if request.field is not None:
+        at_once = _in_one_pass(potential, graph, request, needed, request.field)
         if at_once is not None:
-            return _from_enthalpy(at_once, graph, request.field)
+            return at_once
     if "energies" in needed and request.by_position and potential.can_use_edge_gradients(graph, request.differentiable):
         with torch.enable_grad():
             found = _from_edge_gradients(potential, graph, "stress" in request.wanted, request.differentiable)
@@ -96,10 +119,20 @@ def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dic
     return found if request.differentiable else {name: value.detach() for name, value in found.items()}
 
 
-def _is_enthalpy(needed: frozenset[str], request: Request) -> bool:
-    """Whether the forces of U - E·P are wanted, and no derivative of U or P alone."""
-    both = {"energies", "polarization"} <= needed and not request.differentiable
-    return both and "forces" in request.wanted and not request.wanted & {"stress", *OF_BORN}
+def _in_one_pass(
+    potential: "Potential", graph: AtomicGraph, request: Request, needed: frozenset[str], field: Tensor
+) -> dict[str, Tensor] | None:
+    """Energy and forces in a field and what comes with them, where backbone and head share one pass and its reverse."""
+    if request.differentiable or "forces" not in request.wanted or "energies" not in needed:
+        return None
+    if "stress" in request.wanted or ("polarization" in needed and request.wanted & OF_BORN):
+        return None
+    given = potential.in_field(graph, field)
+    if given is None:
+        return None
+    if isinstance(given, EnthalpyGradients):
+        return _from_enthalpy(given, graph, field)
+    return _from_tensors(given, graph, request)
 
 
 def _from_enthalpy(given: EnthalpyGradients, graph: AtomicGraph, field: Tensor) -> dict[str, Tensor]:
@@ -109,6 +142,15 @@ def _from_enthalpy(given: EnthalpyGradients, graph: AtomicGraph, field: Tensor) 
     ionic = charges.to(forces.dtype)[:, None] * gather(field, graph.batch)
     energy = sum_per_structure(energies, graph) - (field * dipole).sum(dim=1)
     return {"energy": energy, "polarization": dipole, "forces": forces + ionic}
+
+
+def _from_tensors(given: BornGradients, graph: AtomicGraph, request: Request) -> dict[str, Tensor]:
+    """Forces with the share of the field, with what comes with them."""
+    energies, born, gradients = given
+    found = _sums_of_arrays(gradients, graph, with_stress=False)
+    found |= {"energy": sum_per_structure(energies, graph), "energies": energies, "born_effective_charges": born}
+    _add_born(found, graph, graph.positions, request)
+    return found
 
 
 def _differentiates(needed: frozenset[str], request: Request) -> bool:

@@ -64,6 +64,8 @@ def total_charges(graph: AtomicGraph) -> Tensor:
 
 def share_equally(excess: Tensor, graph: AtomicGraph) -> Tensor:
     """``excess`` ``(n_structures, ...)`` over the number of atoms, for every atom, ``(n_atoms, ...)``."""
+    if graph.n_structures == 1:
+        return (excess / max(graph.n_atoms, 1)).expand(graph.n_atoms, *excess.shape[1:])
     sizes = torch.bincount(graph.batch, minlength=graph.n_structures).clamp(min=1)
     return gather(excess / sizes.reshape(-1, *(1,) * (excess.dim() - 1)).to(excess.dtype), graph.batch)
 

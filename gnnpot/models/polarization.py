@@ -1,7 +1,7 @@
 """Polarization head: a dipole of the cell whose derivatives are the Born charges."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -12,8 +12,11 @@ from gnnpot.data.oxidation import oxidation_numbers
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead, share_equally, total_charges
 from gnnpot.nn.layers import ElementTable, mlp
-from gnnpot.nn.moments import NeighborMoments, polar
+from gnnpot.nn.moments import NeighborMoments, pair_geometry
+from gnnpot.nn.near_pairs import Array, NearPairs
+from gnnpot.nn.polarization_kernels import PolarizationArrays, dipoles_and_gradients
 from gnnpot.nn.scaling import KeepsFloat64
+from gnnpot.nn.watch import WeightWatch
 
 
 class IonicCharges(KeepsFloat64):
@@ -37,6 +40,16 @@ class IonicCharges(KeepsFloat64):
         """q_i of every atom, e, ``(n_atoms,)`` float64."""
         charges = gather(self.table, self.element_table(graph.atomic_numbers))
         return charges + share_equally(total_charges(graph) - sum_per_structure(charges, graph), graph)
+
+
+class OfField(NamedTuple):
+    """What a head has to say of a field: P ``(n_structures, 3)``, and derivatives of -E·(P - Σ_i q_i r_i)."""
+
+    polarization: Tensor
+    by_features: Tensor
+    """``(n_atoms, n_inputs)``."""
+    by_vectors: Array
+    """By r_ij of every pair, ``(n_pairs, 3)``, with the features held."""
 
 
 class PolarizationHead(ResponseHead):
@@ -94,19 +107,73 @@ class PolarizationHead(ResponseHead):
         self.left = nn.Linear(n_channels, n_channels, bias=False)
         self.right = nn.Linear(n_channels, n_channels, bias=False)
         self.gates = mlp([n_inputs + n_channels, hidden, n_channels], "silu")
+        self._arrays: tuple[WeightWatch, PolarizationArrays] | None = None
 
     def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
         """Polarization ``(n_structures, 3)``, e·Å, float64."""
-        distances, directions = polar(vectors)
-        (moments,) = self.moments(features, graph, distances, [directions])
-        return {"polarization": self.from_moments(features, moments, self.ionic_charges(graph), graph)}
-
-    def from_moments(self, features: Tensor, moments: Tensor, charges: Tensor, graph: AtomicGraph) -> Tensor:
-        """Polarization from the vectors V ``(n_atoms, 3, n_channels)`` of the neighborhoods and the ionic charges."""
+        pairs = pair_geometry(graph, vectors)
+        (moments,) = self.moments(features, pairs, [pairs.directions])
         invariants = (self.left(moments) * self.right(moments)).sum(dim=1) / 3.0
         gates = self.gates(torch.cat([features, invariants], dim=1)) / self.n_channels**0.5
-        dipoles = (moments * gates[:, None]).sum(dim=2).double() * self.born_scale.scale
-        return sum_per_structure(charges[:, None] * graph.positions.double() + dipoles, graph)
+        return {"polarization": self._total((moments * gates[:, None]).sum(dim=2), self.ionic_charges(graph), graph)}
+
+    def _total(self, dipoles: Tensor, charges: Tensor, graph: AtomicGraph) -> Tensor:
+        """P from the dipoles μ ``(n_atoms, 3)`` and the ionic charges."""
+        shares = charges[:, None] * graph.positions.double() + dipoles.double() * self.born_scale.scale
+        return sum_per_structure(shares, graph)
+
+    def in_field(
+        self, features: Tensor, pairs: NearPairs, charges: Tensor, graph: AtomicGraph, field: Tensor
+    ) -> "OfField":
+        """P, and the way back of -E·(P - Σ_i q_i r_i), by compiled loops.
+
+        Args:
+            features: ``(n_atoms, n_inputs)``, on a CPU.
+            pairs: closer than the cutoff.
+            charges: q_i.
+            graph: where the positions are.
+            field: E ``(n_structures, 3)``.
+        """
+        values = features.numpy()
+        pushes = gather(-field * self.born_scale.scale.to(field.dtype), graph.batch).numpy()
+        places = self.moments.places(pairs.distances, values.dtype)
+        directions = pairs.directions.astype(values.dtype)
+        dipoles, by_features, by_vectors = dipoles_and_gradients(
+            self._current_arrays(), values, pushes, pairs.atoms, *places, pairs.distances, directions
+        )
+        polarization = self._total(torch.from_numpy(dipoles), charges, graph)
+        return OfField(polarization, torch.from_numpy(by_features), by_vectors)
+
+    def _current_arrays(self) -> PolarizationArrays:
+        """Weights as they are; made anew when one has changed."""
+        if self._arrays is None or not self._arrays[0].sees_no_change():
+            self._arrays = WeightWatch(self), self._made_arrays()
+        return self._arrays[1]
+
+    def _made_arrays(self) -> PolarizationArrays:
+        layers: Any = self.gates
+        first, _, last = layers
+        of_features, of_invariants = first.weight.split([self.n_inputs, self.n_channels], dim=1)
+        mixed = torch.cat([self.left.weight / 3.0, self.right.weight])
+        scale, neighbor = self.n_channels**-0.5, self.moments.of_neighbor
+        tensors = {
+            "filters": self.moments.filter_table(),
+            "values": neighbor.weight.T,
+            "values_bias": neighbor.bias,
+            "values_back": neighbor.weight,
+            "mixed": mixed.T,
+            "mixed_back": mixed,
+            "of_features": of_features.T,
+            "of_features_back": of_features,
+            "of_invariants": of_invariants.T,
+            "of_invariants_back": of_invariants,
+            "hidden_bias": first.bias,
+            "gates": scale * last.weight.T,
+            "gates_back": scale * last.weight,
+            "gates_bias": scale * last.bias,
+        }
+        arrays = {name: tensor.detach().contiguous().clone().numpy() for name, tensor in tensors.items()}
+        return PolarizationArrays(**arrays)
 
     @classmethod
     def resolve(cls, arguments: dict[str, Any], compositions: Iterable[Mapping[str, int]]) -> dict[str, Any]:

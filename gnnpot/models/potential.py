@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
-from gnnpot.models.derivatives import EnthalpyGradients, Request, per_structure, respond
+from gnnpot.models.derivatives import BornGradients, EnthalpyGradients, ForwardPass, Request, per_structure, respond
 from gnnpot.nn.scaling import EnergyScale
 from gnnpot.nn.short_range import build_short_range
 from gnnpot.nn.system_charge import SystemCharge, at_atoms
@@ -164,8 +164,12 @@ class Potential(nn.Module):
         """P, and ∂(e·P)/∂r ``(n_atoms, 3)`` for each e ``(n_structures, 3)``, of a model with a polarization."""
         raise NotImplementedError
 
-    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients | None:
-        """U, P, and ∂(U - E·P)/∂r_ij less the share of the ionic charges; None: left to automatic differentiation."""
+    def in_field(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients | BornGradients | None:
+        """Energies and forces in a field from one pass; None: left to automatic differentiation."""
+        return None
+
+    def forward_pass(self, graph: AtomicGraph) -> ForwardPass | None:
+        """Features and outputs with the way back open; None: left to automatic differentiation."""
         return None
 
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
@@ -199,9 +203,7 @@ class Potential(nn.Module):
         """
         if arguments.get("elements") is not None:
             return {**arguments, "elements": list(parse_elements(arguments["elements"]))}
-        found: set[int] = set()
-        for graph in graphs:
-            found.update(graph.atomic_numbers.tolist())
+        found = {number for graph in graphs for number in graph.atomic_numbers.tolist()}
         return {**arguments, "elements": sorted(found)}
 
     def arguments(self) -> dict[str, Any]:

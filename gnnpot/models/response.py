@@ -10,11 +10,12 @@ from torch import Tensor
 from gnnpot.config import build, check_class
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum
 from gnnpot.errors import ConfigError
-from gnnpot.models.derivatives import EnthalpyGradients
+from gnnpot.models.born_tensor import BornTensorHead
+from gnnpot.models.derivatives import BornGradients, EnthalpyGradients
 from gnnpot.models.heads import ResponseHead
 from gnnpot.models.polarization import PolarizationHead
 from gnnpot.models.potential import EnergyGradients, Potential
-from gnnpot.nn.moments import VectorMoments
+from gnnpot.nn.pair_kernels import add_to_edges
 from gnnpot.nn.scaling import EnergyScale
 
 MODELS = ("gnnpot.models",)
@@ -147,28 +148,29 @@ class ResponsePotential(Potential):
             slopes.append(slope + charges[:, None] * gather(direction, graph.batch))
         return dipole, slopes
 
-    def enthalpy_and_edge_gradients(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients | None:
-        """U, P and ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij from one pass and its reverse.
+    @torch.no_grad()
+    def in_field(self, graph: AtomicGraph, field: Tensor) -> EnthalpyGradients | BornGradients | None:
+        """U, P and ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij, or U, Z and ∂U/∂r_ij, from one pass and its reverse.
 
-        The backbone is gone through once in each direction: what the head has to say of its features joins the energy
-        on the way back.
+        The backbone is gone through once in each direction: what a polarization has to say of the features joins the
+        energy on the way back.
         """
         backbone: Any = self.backbone
-        head: Any = self.head
-        fits = isinstance(self.head, PolarizationHead) and hasattr(self.backbone, "forward_pass") and self.has_energy
-        if not fits or not self.backbone.can_use_edge_gradients(graph, differentiable=False):
+        waiting = self.backbone.forward_pass(graph) if self.has_energy else None
+        if waiting is None:
             return None
-        waiting = backbone.forward_pass(graph)
-        pairs = waiting.pairs
-        vectors = VectorMoments(head.moments, waiting.features, pairs.atoms, pairs.distances, pairs.directions)
-        features, moments = waiting.features.requires_grad_(True), vectors.moments.requires_grad_(True)
-        charges = head.ionic_charges(graph)
-        dipole = head.from_moments(features, moments, charges, graph)
-        by_features, by_moments = torch.autograd.grad(-(field * dipole).sum(), [features, moments])
-        through_moments, by_vectors = vectors.back(by_moments)
-        gradients = waiting.edge_gradients(by_features + through_moments, by_vectors)
+        if isinstance(self.head, BornTensorHead):
+            born = self.head.of_pairs(waiting.features, waiting.pairs, graph)
+            energies, gradients = backbone.with_repulsion(waiting.outputs, waiting.edge_gradients(None), graph)
+            return BornGradients(energies, born, gradients)
+        if not isinstance(self.head, PolarizationHead):
+            return None
+        charges = self.head.ionic_charges(graph)
+        of_field = self.head.in_field(waiting.features, waiting.pairs, charges, graph, field)
+        gradients = waiting.edge_gradients(of_field.by_features)
+        add_to_edges(of_field.by_vectors, waiting.pairs.edges, gradients.numpy())
         energies, gradients = backbone.with_repulsion(waiting.outputs, gradients, graph)
-        return EnthalpyGradients(energies, dipole.detach(), gradients, charges)
+        return EnthalpyGradients(energies, of_field.polarization, gradients, charges)
 
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """As the backbone."""

@@ -14,13 +14,9 @@ from gnnpot.models.schnet_tables import SchNetPass, SchNetTables, multiply_out, 
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff, build_envelope
-from gnnpot.nn.splines import QuinticSpline
+from gnnpot.nn.splines import INTERVALS_PER_GAUSSIAN, QuinticSpline
 from gnnpot.nn.system_charge import ChargeEmbedding
 from gnnpot.nn.watch import WeightWatch
-
-INTERVALS_PER_GAUSSIAN = 8
-"""Intervals of the filters' splines between the centers of two Gaussians: filters then differ from the network's by
-less than 1e-6 of their size, their slopes by less than 1e-5."""
 
 
 class Interaction(nn.Module):
@@ -156,17 +152,15 @@ class SchNet(EnergyPotential):
     @torch.no_grad()
     def output_slopes(self, graph: AtomicGraph, differentiable: bool) -> OutputSlopes:
         """Outputs, and their slopes by one edge of each pair (those by the other are zero)."""
-        if not graph.has("edge_of_pair"):
-            graph = graph.replace(**self.precompute(graph))
         types = self.types(graph)
         scale = float(self.energy_scale.scale)
         return OutputSlopes(*outputs_and_edge_gradients(self._current_tables(), graph, types, scale))
 
     @torch.no_grad()
-    def forward_pass(self, graph: AtomicGraph) -> SchNetPass:
-        """Features, outputs and pairs, with the way back to the edges open; where `can_use_edge_gradients`."""
-        if not graph.has("edge_of_pair"):
-            graph = graph.replace(**self.precompute(graph))
+    def forward_pass(self, graph: AtomicGraph) -> SchNetPass | None:
+        """Where forces come without automatic differentiation."""
+        if not self.can_use_edge_gradients(graph, differentiable=False):
+            return None
         return SchNetPass(self._current_tables(), graph, self.types(graph), float(self.energy_scale.scale))
 
     def _current_tables(self) -> SchNetTables:

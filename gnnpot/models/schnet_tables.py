@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph
+from gnnpot.models.derivatives import ForwardPass
 from gnnpot.nn.layers import ShiftedSoftplus
-from gnnpot.nn.pair_kernels import near_pairs, write_edge_gradients, write_weights
+from gnnpot.nn.near_pairs import NearPairs, SplinePlaces, pairs_within, spline_places
+from gnnpot.nn.pair_kernels import write_edge_gradients
 from gnnpot.nn.schnet_kernels import (
-    Array,
     SchNetArrays,
     constants,
     features_and_outputs,
@@ -84,78 +85,39 @@ def outputs_and_edge_gradients(
     tables: SchNetTables, graph: AtomicGraph, types: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
     """y_i less that of the isolated atom ``(n_atoms,)``, and s ∂Σy/∂r_ij ``(n_edges, 3)``, of one edge of each pair."""
-    pairs = pairs_within(tables, graph)
-    dtype = tables.arrays.last.dtype
-    arguments = (pairs.atoms, pairs.first, pairs.weights, pairs.slopes)
-    outputs, pair_slopes = outputs_and_slopes(tables.arrays, types.numpy(), *arguments)
-    by_edge = np.zeros((graph.n_edges, 3), dtype=dtype)
+    pairs, places = _pairs_and_places(tables, graph)
+    outputs, pair_slopes = outputs_and_slopes(tables.arrays, types.numpy(), pairs.atoms, *places)
+    by_edge = np.zeros((graph.n_edges, 3), dtype=outputs.dtype)
     write_edge_gradients(pair_slopes, scale, pairs.directions, pairs.edges, by_edge)
     return torch.from_numpy(outputs), torch.from_numpy(by_edge)
 
 
-class NearPairs(NamedTuple):
-    """The pairs closer than the cutoff, and what their distances are in the splines."""
-
-    atoms: Array
-    """``(2, n_pairs)``."""
-    edges: Array
-    """One of the two edges of each."""
-    distances: Array
-    directions: Array
-    """r/|r| ``(n_pairs, 3)``."""
-    first: Array
-    weights: Array
-    slopes: Array
+def _pairs_and_places(tables: SchNetTables, graph: AtomicGraph) -> tuple[NearPairs, SplinePlaces]:
+    pairs = pairs_within(tables.cutoff, graph)
+    settings = (tables.cutoff, tables.n_intervals, tables.exponent, tables.arrays.last.dtype)
+    return pairs, spline_places(pairs.distances, *settings)
 
 
-def pairs_within(tables: SchNetTables, graph: AtomicGraph) -> NearPairs:
-    """The pairs of a graph, of which it holds ``edge_of_pair``."""
-    atoms, edges, distances, directions = near_pairs(
-        graph.positions.numpy(),
-        graph.cell.numpy(),
-        graph.batch.numpy(),
-        graph.edge_index.numpy(),
-        graph.edge_shifts.numpy(),
-        graph.edge_of_pair.numpy(),
-        tables.cutoff,
-    )
-    dtype = tables.arrays.last.dtype
-    first = np.empty(len(distances), dtype=np.int64)
-    weights, slopes = (np.empty((len(distances), 6), dtype=dtype) for _ in range(2))
-    write_weights(distances, tables.cutoff, tables.n_intervals, tables.exponent, first, weights, slopes)
-    return NearPairs(atoms, edges, distances, directions, first, weights, slopes)
-
-
-class SchNetPass:
-    """A forward pass that waits for its way back: with more to differentiate than the energy.
-
-    ``features`` ``(n_atoms, F)`` and ``outputs`` ``(n_atoms,)`` are those of the model, ``pairs`` its geometry.
-    """
+class SchNetPass(ForwardPass):
+    """SchNet's forward pass, with the way back open."""
 
     def __init__(self, tables: SchNetTables, graph: AtomicGraph, types: Tensor, scale: float) -> None:
-        self.pairs = pairs_within(tables, graph)
+        self.pairs, self._places = _pairs_and_places(tables, graph)
         self._tables, self._n_edges, self._scale = tables, graph.n_edges, scale
         numbers = types.numpy()
         self._values, hidden, self._gates = pass_forward(
-            tables.arrays, numbers, self.pairs.atoms, self.pairs.first, self.pairs.weights
+            tables.arrays, numbers, self.pairs.atoms, self._places.first, self._places.weights
         )
         features, outputs, self._to_readout = features_and_outputs(tables.arrays, numbers, hidden)
         self.features, self.outputs = torch.from_numpy(features), torch.from_numpy(outputs)
 
-    def edge_gradients(self, by_features: Tensor, by_vectors: Array) -> Tensor:
-        """∂(s Σy + f)/∂r_ij ``(n_edges, 3)``, of one edge of each pair.
-
-        Args:
-            by_features: ∂f/∂features.
-            by_vectors: ∂f/∂r_ij ``(n_pairs, 3)`` with the features held.
-        """
-        of_outputs = np.ascontiguousarray((by_features / self._scale).numpy())
+    def edge_gradients(self, by_features: Tensor | None) -> Tensor:
+        """∂(s Σy + f)/∂r_ij by one edge of each pair (those by the other are zero)."""
+        seed = self._to_readout[:0] if by_features is None else (by_features / self._scale).numpy()
         pairs = self.pairs
         slopes = pass_back(
-            self._tables.arrays, self._values, self._gates, self._to_readout, of_outputs,
-            pairs.atoms, pairs.first, pairs.weights, pairs.slopes,
-        )  # fmt: skip
+            self._tables.arrays, self._values, self._gates, self._to_readout, seed, pairs.atoms, *self._places
+        )
         by_edge = np.zeros((self._n_edges, 3), dtype=slopes.dtype)
         write_edge_gradients(slopes, self._scale, pairs.directions, pairs.edges, by_edge)
-        by_edge[pairs.edges] += by_vectors
         return torch.from_numpy(by_edge)

@@ -21,15 +21,16 @@ def add_messages(values: Array, table: Array, weights: Array, first: Array, pair
     s = np.empty(n_features, dtype=values.dtype)
     for p in range(pair_atoms.shape[1]):
         i, j, m = pair_atoms[0, p], pair_atoms[1, p], first[p]
-        _interpolate(table, weights, p, m, s)
+        interpolate(table, weights, p, m, s)
         for f in range(n_features):
             out[i, f] += values[j, f] * s[f]
         for f in range(n_features):
             out[j, f] += values[i, f] * s[f]
 
 
-@compiled(sums=True)
-def _interpolate(table: Array, weights: Array, p: int, m: int, s: Array) -> None:
+@compiled(sums=True, inline=True)
+def interpolate(table: Array, weights: Array, p: int, m: int, s: Array) -> None:
+    """Write the filter of pair p, whose first coefficient is m."""
     w0, w1, w2 = weights[p, 0], weights[p, 1], weights[p, 2]
     w3, w4, w5 = weights[p, 3], weights[p, 4], weights[p, 5]
     for f in range(s.shape[0]):
@@ -107,7 +108,7 @@ def add_gradients(
     product = np.empty(n_features, dtype=values.dtype)
     for p in range(pair_atoms.shape[1]):
         i, j, m = pair_atoms[0, p], pair_atoms[1, p], first[p]
-        _interpolate(table, weights, p, m, s)
+        interpolate(table, weights, p, m, s)
         for f in range(n_features):
             to_values[i, f] += gradient[j, f] * s[f]
         for f in range(n_features):
@@ -139,8 +140,8 @@ def add_second_gradients(
     t = np.empty(n_features, dtype=values.dtype)
     for p in range(pair_atoms.shape[1]):
         i, j, m = pair_atoms[0, p], pair_atoms[1, p], first[p]
-        _interpolate(table, weights, p, m, s)
-        _interpolate(table, of_weights, p, m, t)
+        interpolate(table, weights, p, m, s)
+        interpolate(table, of_weights, p, m, t)
         for f in range(n_features):
             to_gradient[i, f] += of_values[j, f] * s[f] + values[j, f] * t[f]
         for f in range(n_features):

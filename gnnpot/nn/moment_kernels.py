@@ -1,91 +1,89 @@
-"""CPU kernels for the vectors of `gnnpot.nn.moments` and their way back, where nothing is trained.
+"""CPU kernels for the moments of `gnnpot.nn.moments` and the way back of the vectors, where nothing is trained.
 
-M_i = Σ_j S(r_ij) ⊙ v_j ⊗ r̂_ij over undirected pairs: r̂_ji = -r̂_ij, and both edges have the same filter S.
+M_i = Σ_j S(r_ij) ⊙ v_j ⊗ Y(r̂_ij) over undirected pairs: Y(r̂_ji) = ±Y(r̂_ij), and both edges have the same filter S, a
+spline (`gnnpot.nn.splines`) with coefficients in ``table`` and weights that depend on the distance.
 """
 
-from math import exp
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from gnnpot.compiled import compiled
+from gnnpot.nn.convolution_kernels import interpolate
 
 Array: TypeAlias = npt.NDArray[Any]
 
 
-@compiled()
-def write_basis(
-    distances: Array, centers: Array, coefficient: float, cutoff: float, exponent: int, values: Array, slopes: Array
+@compiled(sums=True)
+def add_moments(
+    values: Array,
+    table: Array,
+    weights: Array,
+    first: Array,
+    harmonics: Array,
+    sign: int,
+    pair_atoms: Array,
+    out: Array,
 ) -> None:
-    """Write f_c e_k and, as the last column, f_c of every pair, and their derivatives by the distance.
-
-    f_c is the polynomial envelope of exponent p, e_k(r) = exp(a (r - μ_k)²).
-    """
-    p, n = exponent, len(centers)
-    for pair in range(len(distances)):
-        r = distances[pair]
-        x = r / cutoff
-        power = x ** (p - 1)
-        envelope = 1.0 - power * x * (0.5 * (p + 1) * (p + 2) + x * (0.5 * p * (p + 1) * x - p * (p + 2)))
-        slope = -0.5 * p * (p + 1) * (p + 2) * power * (1.0 - x) ** 2 / cutoff
-        for k in range(n):
-            away = r - np.float64(centers[k])
-            gaussian = exp(coefficient * away * away)
-            values[pair, k] = envelope * gaussian
-            slopes[pair, k] = (slope + envelope * 2.0 * coefficient * away) * gaussian
-        values[pair, n] = envelope
-        slopes[pair, n] = slope
-
-
-@compiled()
-def add_moments(values: Array, filters: Array, directions: Array, pair_atoms: Array, out: Array) -> None:
-    """Add S v_j r̂ to out_i and -S v_i r̂ to out_j, ``out`` ``(n_atoms, 3, n_channels)``."""
+    """Add S v_j Y to out_i and ± S v_i Y to out_j, ``out`` ``(n_atoms, n_m, n_channels)``."""
+    s = np.empty(values.shape[1], dtype=values.dtype)
     for p in range(pair_atoms.shape[1]):
         i, j = pair_atoms[0, p], pair_atoms[1, p]
-        for a in range(3):
-            d = directions[p, a]
-            for c in range(values.shape[1]):
-                out[i, a, c] += d * filters[p, c] * values[j, c]
-            for c in range(values.shape[1]):
-                out[j, a, c] -= d * filters[p, c] * values[i, c]
+        interpolate(table, weights, p, first[p], s)
+        for m in range(harmonics.shape[1]):
+            y = harmonics[p, m]
+            for c in range(len(s)):
+                out[i, m, c] += y * s[c] * values[j, c]
+            y = y if sign > 0 else -y
+            for c in range(len(s)):
+                out[j, m, c] += y * s[c] * values[i, c]
 
 
 @compiled(sums=True)
-def add_moment_gradients(
+def add_vector_gradients(
     gradient: Array,
     values: Array,
-    filters: Array,
-    filter_slopes: Array,
+    table: Array,
+    weights: Array,
+    slopes: Array,
+    first: Array,
     distances: Array,
     directions: Array,
     pair_atoms: Array,
     to_values: Array,
     to_vectors: Array,
 ) -> None:
-    """The way back of `add_moments`: add to ∂y/∂v ``(n_atoms, n_channels)``, write ∂y/∂r_ij ``(n_pairs, 3)``."""
-    n_channels = values.shape[1]
-    from_i = np.empty(n_channels, dtype=values.dtype)
-    from_j = np.empty(n_channels, dtype=values.dtype)
-    by_direction = np.empty(3, dtype=values.dtype)
+    """The way back of `add_moments` with Y = r̂: add to ∂y/∂v, write ∂y/∂r_ij ``(n_pairs, 3)``.
+
+    ``slopes``: derivatives of ``weights`` by the distance.
+    """
+    s = np.empty(values.shape[1], dtype=values.dtype)
     for p in range(pair_atoms.shape[1]):
-        i, j = pair_atoms[0, p], pair_atoms[1, p]
+        i, j, m = pair_atoms[0, p], pair_atoms[1, p], first[p]
         d0, d1, d2 = directions[p, 0], directions[p, 1], directions[p, 2]
-        slope = d0 - d0
-        for c in range(n_channels):
-            from_i[c] = d0 * gradient[i, 0, c] + d1 * gradient[i, 1, c] + d2 * gradient[i, 2, c]
-            from_j[c] = d0 * gradient[j, 0, c] + d1 * gradient[j, 1, c] + d2 * gradient[j, 2, c]
-            slope += filter_slopes[p, c] * (values[j, c] * from_i[c] - values[i, c] * from_j[c])
-        for c in range(n_channels):
-            to_values[j, c] += filters[p, c] * from_i[c]
-        for c in range(n_channels):
-            to_values[i, c] -= filters[p, c] * from_j[c]
-        for a in range(3):
-            total = d0 - d0
-            for c in range(n_channels):
-                total += filters[p, c] * (values[j, c] * gradient[i, a, c] - values[i, c] * gradient[j, a, c])
-            by_direction[a] = total
-        radial = d0 * by_direction[0] + d1 * by_direction[1] + d2 * by_direction[2]
-        for a in range(3):
-            rest = (by_direction[a] - radial * directions[p, a]) / distances[p]
-            to_vectors[p, a] = slope * directions[p, a] + rest
+        x0, x1, x2 = slopes[p, 0], slopes[p, 1], slopes[p, 2]
+        x3, x4, x5 = slopes[p, 3], slopes[p, 4], slopes[p, 5]
+        interpolate(table, weights, p, m, s)
+        slope, b0, b1, b2 = d0 - d0, d0 - d0, d0 - d0, d0 - d0
+        for c in range(len(s)):
+            s_slope = (
+                (x0 * table[m, c] + x1 * table[m + 1, c])
+                + (x2 * table[m + 2, c] + x3 * table[m + 3, c])
+                + (x4 * table[m + 4, c] + x5 * table[m + 5, c])
+            )
+            y0 = values[j, c] * gradient[i, 0, c] - values[i, c] * gradient[j, 0, c]
+            y1 = values[j, c] * gradient[i, 1, c] - values[i, c] * gradient[j, 1, c]
+            y2 = values[j, c] * gradient[i, 2, c] - values[i, c] * gradient[j, 2, c]
+            slope += s_slope * (d0 * y0 + d1 * y1 + d2 * y2)
+            b0 += s[c] * y0
+            b1 += s[c] * y1
+            b2 += s[c] * y2
+        for c in range(len(s)):
+            to_values[j, c] += s[c] * (d0 * gradient[i, 0, c] + d1 * gradient[i, 1, c] + d2 * gradient[i, 2, c])
+        for c in range(len(s)):
+            to_values[i, c] -= s[c] * (d0 * gradient[j, 0, c] + d1 * gradient[j, 1, c] + d2 * gradient[j, 2, c])
+        along, r = d0 * b0 + d1 * b1 + d2 * b2, distances[p]
+        to_vectors[p, 0] = slope * d0 + (b0 - along * d0) / r
+        to_vectors[p, 1] = slope * d1 + (b1 - along * d1) / r
+        to_vectors[p, 2] = slope * d2 + (b2 - along * d2) / r

@@ -1,41 +1,57 @@
 """Moments of the neighborhoods: how features lie around an atom, as vectors and as tensors of second rank."""
 
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from gnnpot.data.graph import AtomicGraph, at_neighbors, sum_over_neighbors
-from gnnpot.nn.moment_kernels import add_moment_gradients, add_moments, write_basis
+from gnnpot.data.graph import AtomicGraph, gather
+from gnnpot.data.triplets import undirected_pairs
+from gnnpot.nn.convolution import Pairs, convolve
+from gnnpot.nn.moment_kernels import add_moments
+from gnnpot.nn.near_pairs import Array, NearPairs, SplinePlaces, spline_places
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff
-
-Array: TypeAlias = npt.NDArray[Any]
+from gnnpot.nn.splines import INTERVALS_PER_GAUSSIAN, QuinticSpline
+from gnnpot.nn.watch import WeightWatch
 
 SUM_OF_SQUARES = 1.77
 """Σ_k e_k(r)² of Gaussians at distances of their width: weights of its inverse root give filters of order one."""
 
 
+class PairGeometry(NamedTuple):
+    """The undirected pairs of a graph, r_ij from the first of their atoms to the second."""
+
+    atoms: Tensor
+    """``(2, n_pairs)``."""
+    distances: Tensor
+    """Å, ``(n_pairs,)``."""
+    directions: Tensor
+    """r̂_ij ``(n_pairs, 3)``; r̂_ji is its negative."""
+
+
 class NeighborMoments(nn.Module):
     """Sums over the neighbors of an atom, weighted by their features and distances, times functions of direction.
 
-    M_i[m, c] = Σ_j f_c(r_ij) (B h_j)_c (W e(r_ij))_c Y_m(r̂_ij)
+    M_i[m, c] = Σ_j f_c(r_ij) (B h_j)_c S_c(r_ij) Y_m(r̂_ij)
 
-    e are Gaussians, f_c the polynomial envelope; Y is whatever the caller gives for every direction: r̂ itself for
-    vectors. Channels c of different Y are different; nothing here depends on the orientation of the axes.
+    f_c is the polynomial envelope, S a spline (`gnnpot.nn.splines`) through W e(r), e Gaussians. Y is whatever the
+    caller gives for every direction, of degree 1 (r̂ itself), 2, ...: Y(-r̂) = (-1)^degree Y(r̂). Channels c of
+    different Y are different; nothing here depends on the orientation of the axes.
 
     Args:
         n_inputs: width of the features h.
-        n_channels: number of channels of each Y.
+        n_channels: number of channels of degree 1, 2, ...
         cutoff: r_c, Å.
         n_radial: number of Gaussians from 0 to the cutoff.
 
     >>> from ase.build import bulk
     >>> from gnnpot.data.graph import edge_vectors, graph_from_atoms
     >>> graph = graph_from_atoms(bulk("Si"), cutoff=4.0, dtype=torch.float32)
-    >>> distances, directions = polar(edge_vectors(graph))
-    >>> (vectors,) = NeighborMoments(8, [4], 4.0, 6)(torch.ones(2, 8), graph, distances, [directions])
+    >>> pairs = pair_geometry(graph, edge_vectors(graph))
+    >>> (vectors,) = NeighborMoments(8, [4], 4.0, 6)(torch.ones(2, 8), pairs, [pairs.directions])
     >>> vectors.shape
     torch.Size([2, 3, 4])
     """
@@ -44,60 +60,85 @@ class NeighborMoments(nn.Module):
         super().__init__()
         self.n_channels = n_channels
         self.basis = GaussianBasis(n_radial, cutoff)
+        self.spline = QuinticSpline(cutoff, INTERVALS_PER_GAUSSIAN * (n_radial - 1))
         self.cutoff_function = PolynomialCutoff(cutoff)
         self.of_neighbor = nn.Linear(n_inputs, sum(n_channels))
         self.of_distance = nn.Linear(n_radial, sum(n_channels))
+        self._table: tuple[WeightWatch, Array] | None = None
         nn.init.normal_(self.of_neighbor.weight, std=n_inputs**-0.5)
         nn.init.normal_(self.of_distance.weight, std=SUM_OF_SQUARES**-0.5)
 
-    def forward(self, features: Tensor, graph: AtomicGraph, distances: Tensor, harmonics: list[Tensor]) -> list[Tensor]:
-        """Moments ``(n_atoms, n_m, n_channels)`` for each of the ``harmonics`` ``(n_edges, n_m)``."""
-        filters = self.of_distance(self.basis(distances)) * self.cutoff_function(distances)[:, None]
-        weights = (at_neighbors(self.of_neighbor(features), graph) * filters).split(self.n_channels, dim=1)
-        return [
-            torch.stack([sum_over_neighbors(y[:, m, None] * w, graph) for m in range(y.shape[1])], dim=1)
-            for w, y in zip(weights, harmonics, strict=True)
-        ]
+    def filter_table(self) -> Tensor:
+        """Coefficients of the splines S, ``(n_coefficients, n_channels of all degrees)``."""
+        return self.spline.coefficients(self.of_distance(self.basis(self.spline.knots)))
+
+    def forward(self, features: Tensor, pairs: PairGeometry, harmonics: Sequence[Tensor]) -> list[Tensor]:
+        """Moments ``(n_atoms, n_m, n_channels)`` for Y ``(n_pairs, n_m)`` of every degree."""
+        first, weights = self.spline(pairs.distances)
+        weights = weights * self.cutoff_function(pairs.distances)[:, None]
+        values = self.of_neighbor(features).split(self.n_channels, dim=1)
+        tables = self.filter_table().split(self.n_channels, dim=1)
+        found = []
+        for degree, (v, table, y) in enumerate(zip(values, tables, harmonics, strict=True), start=1):
+            parts = [
+                _signed_convolution(v, table, y[:, m, None] * weights, pairs.atoms, first, (-1) ** degree)
+                for m in range(y.shape[1])
+            ]
+            found.append(torch.stack(parts, dim=1))
+        return found
+
+    @torch.no_grad()
+    def of_pairs(self, features: Tensor, pairs: NearPairs, harmonics: Sequence[Tensor]) -> list[Tensor]:
+        """`forward` by compiled loops, where nothing is differentiated; all on a CPU."""
+        values, table = self.of_neighbor(features), self._current_table()
+        kind = values.numpy().dtype
+        places = self.places(pairs.distances, kind)
+        found, start = [], 0
+        for degree, (n, y) in enumerate(zip(self.n_channels, harmonics, strict=True), start=1):
+            moments = np.zeros((len(values), y.shape[1], n), dtype=kind)
+            columns = slice(start, start + n)
+            add_moments(
+                values.numpy()[:, columns],
+                table[:, columns],
+                places.weights,
+                places.first,
+                y.numpy(),
+                (-1) ** degree,
+                pairs.atoms,
+                moments,
+            )
+            found.append(torch.from_numpy(moments))
+            start += n
+        return found
+
+    def places(self, distances: Array, dtype: npt.DTypeLike) -> SplinePlaces:
+        """Where distances below the cutoff lie in the filters, with the envelope."""
+        envelope = self.cutoff_function
+        return spline_places(distances, envelope.cutoff, self.spline.n_intervals, envelope.exponent, dtype)
+
+    def _current_table(self) -> Array:
+        """`filter_table`, made anew when a weight has changed."""
+        if self._table is None or not self._table[0].sees_no_change():
+            self._table = WeightWatch(self), self.filter_table().numpy()
+        return self._table[1]
 
 
-class VectorMoments:
-    """The moments with Y = r̂ by compiled loops, and their way back; on a CPU, where nothing is trained.
+def _signed_convolution(
+    values: Tensor, table: Tensor, weights: Tensor, atoms: Tensor, first: Tensor, sign: int
+) -> Tensor:
+    """v_j ⊙ S at the first atoms of the pairs and ± v_i ⊙ S at the second, ``(n_atoms, n_channels)``.
 
-    Args:
-        module: with vectors alone.
-        features: h ``(n_atoms, n_inputs)``.
-        atoms: of the undirected pairs closer than the cutoff, ``(2, n_pairs)``.
-        distances: of the pairs, Å.
-        directions: r̂ ``(n_pairs, 3)``.
+    The sums at first and at second atoms are those of two sets of atoms that the pairs connect.
     """
-
-    def __init__(
-        self, module: NeighborMoments, features: Tensor, atoms: Array, distances: Array, directions: Array
-    ) -> None:
-        dtype = features.numpy().dtype
-        self._module, self._geometry = module, (distances, directions.astype(dtype), atoms)
-        n_pairs, n_radial = len(distances), len(module.basis.centers)
-        basis, slopes = (np.empty((n_pairs, n_radial + 1), dtype=dtype) for _ in range(2))
-        envelope = module.cutoff_function
-        settings = (module.basis.coefficient, envelope.cutoff, envelope.exponent)
-        write_basis(distances, module.basis.centers.numpy(), *settings, basis, slopes)
-        weights = torch.cat([module.of_distance.weight.T, module.of_distance.bias[None]]).detach().numpy()
-        self._filters, self._filter_slopes = basis @ weights, slopes @ weights
-        self._values = module.of_neighbor(features).detach().numpy()
-        moments = np.zeros((len(features), 3, self._values.shape[1]), dtype=dtype)
-        add_moments(self._values, self._filters, self._geometry[1], atoms, moments)
-        self.moments = torch.from_numpy(moments)
-
-    def back(self, gradient: Tensor) -> tuple[Tensor, Array]:
-        """From ∂y/∂moments: ∂y/∂h ``(n_atoms, n_inputs)``, and ∂y/∂r_ij of every pair ``(n_pairs, 3)``."""
-        to_values = np.zeros_like(self._values)
-        to_vectors = np.empty((len(self._filters), 3), dtype=to_values.dtype)
-        given = (gradient.contiguous().numpy(), self._values, self._filters, self._filter_slopes)
-        add_moment_gradients(*given, *self._geometry, to_values, to_vectors)
-        return torch.from_numpy(to_values) @ self._module.of_neighbor.weight.detach(), to_vectors
+    n_atoms = len(values)
+    apart = torch.stack([atoms[0], atoms[1] + n_atoms])
+    at_first, at_second = convolve(torch.cat([values, values]), table, weights, Pairs(apart, first)).split(n_atoms)
+    return at_first + sign * at_second
 
 
-def polar(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Lengths r_ij ``(n_edges,)`` and directions r̂_ij ``(n_edges, 3)`` of the edge vectors."""
-    distances = vectors.norm(dim=1)
-    return distances, vectors / distances[:, None]
+def pair_geometry(graph: AtomicGraph, vectors: Tensor) -> PairGeometry:
+    """Pairs of a graph from the vectors r_ij ``(n_edges, 3)`` of its edges, of which one of each pair is taken."""
+    edges = graph.edge_of_pair if graph.has("edge_of_pair") else undirected_pairs(graph)[1]
+    taken = gather(vectors, edges)
+    distances = taken.norm(dim=1)
+    return PairGeometry(graph.edge_index.index_select(1, edges), distances, taken / distances[:, None])

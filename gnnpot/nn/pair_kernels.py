@@ -151,6 +151,14 @@ def write_edge_gradients(slopes: Array, scale: float, directions: Array, edges: 
 
 
 @compiled()
+def add_to_edges(gradients: Array, edges: Array, out: Array) -> None:
+    """Add the row of every pair to the row of its edge."""
+    for p in range(len(edges)):
+        for a in range(3):
+            out[edges[p], a] += gradients[p, a]
+
+
+@compiled()
 def shortest_distance(
     positions: Array, cell: Array, edge_index: Array, edge_shifts: Array, edge_of_pair: Array
 ) -> float:

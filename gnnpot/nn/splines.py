@@ -24,6 +24,10 @@ PIECES = (
 )
 """120 × the weight of the coefficients 0 to 5 in an interval, as polynomials of the place t in it, constant first."""
 
+INTERVALS_PER_GAUSSIAN = 8
+"""Intervals of a filter's spline between the centers of two Gaussians: filters then differ from the network's by less
+than 1e-6 of their size, their slopes by less than 1e-5."""
+
 QUASI_INTERPOLATION = (13.0 / 240.0, -7.0 / 15.0, 73.0 / 40.0, -7.0 / 15.0, 13.0 / 240.0)
 """Coefficient of a knot from the values at it and its neighbors; exact for polynomials of the fifth degree."""
 
