@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from gnnpot.apps.benchmark import benchmark
     from gnnpot.apps.calculator import Calculator
     from gnnpot.apps.check import check
+    from gnnpot.apps.data_check import check_data
+    from gnnpot.apps.data_files import convert_data, import_data, label_data, split_data
     from gnnpot.apps.evaluate import evaluate
     from gnnpot.apps.info import info
     from gnnpot.apps.md import md
     from gnnpot.apps.phonon import phonon
     from gnnpot.apps.relax import relax
+    from gnnpot.data.frame_store import FrameStore
     from gnnpot.data.graph import AtomicGraph
     from gnnpot.data.readers import read
     from gnnpot.data.unwrapping import unwrap
@@ -32,15 +35,20 @@ if TYPE_CHECKING:
 PUBLIC = {
     "AtomicGraph": "gnnpot.data.graph",
     "Calculator": "gnnpot.apps.calculator",
+    "FrameStore": "gnnpot.data.frame_store",
     "Potential": "gnnpot.models.potential",
     "analyze": "gnnpot.apps.analyze",
     "benchmark": "gnnpot.apps.benchmark",
     "check": "gnnpot.apps.check",
+    "check_data": "gnnpot.apps.data_check",
+    "convert_data": "gnnpot.apps.data_files",
     "derive": "gnnpot.models.potential",
     "evaluate": "gnnpot.apps.evaluate",
     "export_n2p2": "gnnpot.models.n2p2_export",
     "fit": "gnnpot.training.fit",
+    "import_data": "gnnpot.apps.data_files",
     "info": "gnnpot.apps.info",
+    "label_data": "gnnpot.apps.data_files",
     "load": "gnnpot.models.store",
     "md": "gnnpot.apps.md",
     "phonon": "gnnpot.apps.phonon",
@@ -49,6 +57,7 @@ PUBLIC = {
     "relax": "gnnpot.apps.relax",
     "response_disagreement": "gnnpot.apps.agreement",
     "save": "gnnpot.models.store",
+    "split_data": "gnnpot.apps.data_files",
     "unwrap": "gnnpot.data.unwrapping",
 }
 """Where each public name lives."""
@@ -56,16 +65,21 @@ PUBLIC = {
 __all__ = [
     "AtomicGraph",
     "Calculator",
+    "FrameStore",
     "Potential",
     "__version__",
     "analyze",
     "benchmark",
     "check",
+    "check_data",
+    "convert_data",
     "derive",
     "evaluate",
     "export_n2p2",
     "fit",
+    "import_data",
     "info",
+    "label_data",
     "load",
     "md",
     "phonon",
@@ -74,6 +88,7 @@ __all__ = [
     "relax",
     "response_disagreement",
     "save",
+    "split_data",
     "unwrap",
 ]
 

@@ -17,11 +17,11 @@ FAILED = 1
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb: the function behind it, one sentence, and three lines to learn from."""
+    """One verb: the function behind it, one sentence, and lines to learn from, three or one for each kind."""
 
     function: str
     sentence: str
-    examples: tuple[str, str, str]
+    examples: tuple[str, ...]
     takes_config: bool = False
     positional: str | None = None
 
@@ -108,6 +108,17 @@ VERBS: dict[str, Verb] = {
             "gnnpot check checkpoint=runs/my-run",
             "gnnpot check checkpoint=model/ structure=cell.cif",
             "gnnpot check checkpoint=model/ output=check.json",
+        ),
+    ),
+    "data": Verb(
+        "gnnpot.apps.data:data",
+        "Import, label, check, convert or split data; imports of any size, into a store that fit reads.",
+        (
+            "gnnpot data kind=import format=mptrj path=MPtrj_2022.9_full.json output=mptrj   # stopped? type it again",
+            "gnnpot data kind=check path=mine.extxyz",
+            "gnnpot data kind=split path=mptrj output=parts split.group_by=reduced_formula",
+            "gnnpot data kind=label path=mine.extxyz output=taught.extxyz calculator=ase.calculators.emt.EMT",
+            "gnnpot data kind=convert path=OUTCAR output=mine.extxyz",
         ),
     ),
     "info": Verb(

@@ -14,7 +14,7 @@ from gnnpot.errors import ConfigError
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_composes(verb):
     required = {"checkpoint": "model", "structure": "cell.cif", "path": "x", "data.path": "x.extxyz"}
-    required |= {"kind": "diffusion", "trajectory": "x.extxyz"}
+    required |= {"kind": "check", "trajectory": "x.extxyz"}
     text = (config_dir() / f"{verb}.yaml").read_text(encoding="utf-8")
     needed = [key for key, value in flatten(yaml.safe_load(text)).items() if value == "???"]
     assert set(needed) <= required.keys()

@@ -1,50 +1,33 @@
 """Finished models of others in a benchmark: any ASE calculator, named by the user's own configuration."""
 
-import importlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from gnnpot.apps.benchmark_plan import DataRecord, Entrant
 from gnnpot.apps.evaluate import write_json
+from gnnpot.apps.foreign import calculator_named, predicted_by
 from gnnpot.data.labels import frame_name, labels_of
-from gnnpot.errors import ConfigError
 from gnnpot.report.metrics import part_metrics
 from gnnpot.report.parity import parity_data, save_parity
 
 N_FITTED = 200
 """Training frames, evenly spaced, to which the reference energies are fitted."""
 
-PREDICTED = ("forces", "energy", "stress")
-"""Forces first: most calculators have the others at hand then."""
-
 
 def calculator_of(entrant: Entrant) -> Any:
     """The calculator that a configuration names, made with its arguments.
 
-    The name comes from the user's own command line or configuration, never from a file of results.
-
     Raises:
         ConfigError: there is no such class, or it does not take these arguments.
     """
-    module, _, name = str(entrant.calculator).rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"models: ase={entrant.calculator} cannot be imported ({error}); is its package installed here?"
-        ) from None
-    try:
-        return found(**entrant.arguments)
-    except TypeError as error:
-        raise ConfigError(f"models: {entrant.calculator} with {dict(entrant.arguments)}: {error}") from None
+    return calculator_named(str(entrant.calculator), entrant.arguments, "models: ase=")
 
 
 def evaluate_calculator(entrant: Entrant, record: DataRecord, folder: Path) -> None:
@@ -84,27 +67,6 @@ def evaluate_calculator(entrant: Entrant, record: DataRecord, folder: Path) -> N
         },
     }
     write_json(folder / "metrics.json", metrics)
-
-
-def predicted_by(calculator: Any, atoms: Atoms) -> dict[str, Any]:
-    """Energy, forces and stress (3, 3) of a calculator; those it does not implement are absent."""
-    frame = atoms.copy()
-    frame.calc = calculator
-    found: dict[str, Any] = {}
-    getters: Mapping[str, Any] = {
-        "energy": frame.get_potential_energy,
-        "forces": frame.get_forces,
-        "stress": lambda: frame.get_stress(voigt=False),
-    }
-    for name in PREDICTED:
-        if name == "stress" and not atoms.pbc.all():
-            continue
-        try:
-            value = getters[name]()
-        except (PropertyNotImplementedError, NotImplementedError):
-            continue
-        found[name] = float(value) if name == "energy" else np.array(value, dtype=np.float64)
-    return found
 
 
 def reference_offsets(frames: Sequence[Atoms], calculator: Any) -> dict[str, float]:

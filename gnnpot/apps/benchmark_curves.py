@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
-from gnnpot.apps.benchmark_ase import predicted_by
 from gnnpot.apps.datasets import frames_from
+from gnnpot.apps.foreign import predicted_by
 from gnnpot.data.graph import graph_from_atoms
 from gnnpot.data.labels import labels_of
 from gnnpot.errors import GnnpotError

@@ -14,12 +14,13 @@ from ase import Atoms
 from rich.console import Console
 
 from gnnpot.apps import physics_tests as physics
-from gnnpot.apps.benchmark_ase import calculator_of, predicted_by
+from gnnpot.apps.benchmark_ase import calculator_of
 from gnnpot.apps.benchmark_cells import representatives
 from gnnpot.apps.benchmark_curves import bond_stretch, dimer_curves, reference_dimers
 from gnnpot.apps.benchmark_plan import Cell, DataRecord, Entrant
 from gnnpot.apps.calculator import Calculator
 from gnnpot.apps.evaluate import write_json
+from gnnpot.apps.foreign import predicted_by
 from gnnpot.apps.structures import load_structure
 from gnnpot.data.neighbors import FloatArray
 from gnnpot.errors import GnnpotWarning

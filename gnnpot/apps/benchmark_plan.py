@@ -65,7 +65,7 @@ class DataRecord:
     """One data set: its frames, the split that all models share, and how it was read."""
 
     name: str
-    frames: list[Atoms]
+    frames: Sequence[Atoms]
     split: Split
     settings: Mapping[str, Any]
     level_of_theory: str

@@ -10,8 +10,11 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from rich.console import Console
 
+from gnnpot.apps.data_files import store_tables
 from gnnpot.apps.datasets import frames_from
 from gnnpot.data.bundled import bundled_path
+from gnnpot.data.frame_layout import is_frame_store
+from gnnpot.data.frame_store import FrameStore
 from gnnpot.data.labels import Labels, labels_of
 from gnnpot.data.neighbors import neighbor_list
 from gnnpot.errors import CheckpointError
@@ -30,11 +33,11 @@ SEARCH_RADII = (2.0, 4.0, 8.0, 16.0)
 
 
 def info(path: str | Path) -> dict[str, Any]:
-    """Print, and return, what is in a checkpoint, a run directory, a data file, or the list of shipped models.
+    """Print, and return, what is in a checkpoint, a run directory, a data file or frame store, or the shipped models.
 
     Args:
         path: a checkpoint (its folder, a run directory or a shipped name), a data file (or the name of bundled data),
-            or ``pretrained``.
+            a frame store, or ``pretrained``.
 
     Raises:
         CheckpointError: a folder without a checkpoint, or with one that cannot be trusted.
@@ -42,6 +45,8 @@ def info(path: str | Path) -> dict[str, Any]:
     """
     if str(path) == "pretrained":
         return _pretrained()
+    if is_frame_store(Path(path)):
+        return _frame_store(path)
     if Path(path).is_file() or bundled_path(str(path)) is not None:
         return _data(path)
     return _checkpoint(path)
@@ -113,6 +118,15 @@ def functions_table(lines: Sequence[str]) -> Table:
     sums = ("all", *(f"{sum(counts[kind, z] for kind in kinds):,}" for z in symbols))
     columns = (Column("symmetry functions", is_number=False), *(Column(z) for z in symbols))
     return Table(columns, (*rows, sums))
+
+
+def _frame_store(path: str | Path) -> dict[str, Any]:
+    store = FrameStore(path)
+    console = Console()
+    for table in store_tables(store):
+        console.print(rich_table(table))
+    counts = {name: store.contents.total(name) for name in ("labels", "functionals", "elements")}
+    return {"path": str(path), **store.contents.description, "n_frames": len(store), **counts}
 
 
 def _data(path: str | Path) -> dict[str, Any]:

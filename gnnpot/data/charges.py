@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from ase import Atoms
 
+from gnnpot.data.frames import entries_of
 from gnnpot.data.labels import frame_name
 from gnnpot.errors import DataError
 
@@ -51,7 +52,7 @@ def unseen_charges(frames: Sequence[Atoms]) -> str | None:
     >>> unseen_charges([Atoms("H"), Atoms("H", info={"charge": 0.0})]) is None
     True
     """
-    counts = Counter(float(atoms.info.get("charge") or 0.0) for atoms in frames)
+    counts = Counter(float(charge or 0.0) for charge in entries_of(frames, "charge"))
     if len(counts) < 2:
         return None
     listed = ", ".join(f"{charge:g} e ({n} frames)" for charge, n in sorted(counts.items()))

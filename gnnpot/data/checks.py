@@ -9,6 +9,7 @@ import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
 from gnnpot.data.consistency import consistency_warnings
+from gnnpot.data.frames import entries_of, labelled, selected
 from gnnpot.data.labels import frame_name, labels_of
 from gnnpot.data.near_duplicates import near_duplicate_warning, near_duplicates
 from gnnpot.data.neighbors import neighbor_list
@@ -22,8 +23,14 @@ __all__ = [
     "near_duplicate_warning",
     "near_duplicates",
     "require_labels",
+    "sampled",
     "suspicious_frames",
 ]
+
+MANY = 20_000
+"""Frames up to which each is looked at."""
+RUNS, RUN = 50, 100
+"""Of more frames, so many runs of so many neighbors are: what is near in a file is often alike, and told by pairs."""
 
 LARGEST_FORCE = 50.0
 """eV/Å; larger forces are rarely meant to be learned."""
@@ -72,10 +79,11 @@ def label_coverage(frames: Sequence[ase.Atoms]) -> LabelCoverage:
     """
     n_frames: Counter[str] = Counter()
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for atoms in frames:
-        kind = str(atoms.info.get("config_type", "no config_type"))
+    masks = labelled(frames)
+    for k, config_type in enumerate(entries_of(frames, "config_type")):
+        kind = "no config_type" if config_type is None else str(config_type)
         n_frames[kind] += 1
-        counts[kind].update(labels_of(atoms).keys())
+        counts[kind].update(name for name, mask in masks.items() if mask[k])
     total: Counter[str] = sum(counts.values(), Counter())
     in_order = {name: total[name] for name in PROPERTIES if total[name]}
     return LabelCoverage(len(frames), in_order, dict(n_frames), {kind: dict(counts[kind]) for kind in n_frames})
@@ -98,6 +106,18 @@ def require_labels(frames: Sequence[ase.Atoms], names: Iterable[str], what: str 
             f"{' '.join(f'loss.{name}.weight=0' for name in missing)}"
         )
     return coverage
+
+
+def sampled(frames: Sequence[ase.Atoms]) -> Sequence[ase.Atoms]:
+    """All frames, or of more than 20,000 of them 50 runs of 100, evenly spaced.
+
+    >>> len(sampled([ase.Atoms("H")] * 7)), len(sampled([ase.Atoms("H")] * 30_000))
+    (7, 5000)
+    """
+    if len(frames) <= MANY:
+        return frames
+    starts = np.linspace(0, len(frames) - RUN, RUNS).astype(np.int64)
+    return selected(frames, (starts[:, None] + np.arange(RUN)).ravel())
 
 
 def suspicious_frames(frames: Sequence[ase.Atoms]) -> list[str]:

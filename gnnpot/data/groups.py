@@ -2,15 +2,21 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import ase
 import numpy as np
 
+from gnnpot.data.frames import FORMULA, MATERIAL, cell_formulas, entries_of, reduced_formulas
 from gnnpot.data.labels import frame_name
 from gnnpot.data.near_duplicates import duplicate_groups
 from gnnpot.errors import DataError
 
+MATERIALS = "material"
+"""Group of all frames of a material: its identifier, or the reduced formula where a frame of that formula has none."""
+
 GROUP_KEYS = (
+    MATERIALS,
     "trajectory",
     "trajectory_id",
     "traj_id",
@@ -21,7 +27,7 @@ GROUP_KEYS = (
 )
 """Entries of ``atoms.info`` that tell which frames belong together, the most telling first."""
 
-COMPUTED_KEYS = ("composition", "source", "geometry")
+COMPUTED_KEYS = ("composition", FORMULA, MATERIALS, "source", "geometry")
 
 SMALLEST_NUMBER = 10
 LARGEST_SHARE = 0.5
@@ -40,7 +46,7 @@ def choose_group_key(frames: Sequence[ase.Atoms]) -> tuple[str | None, str]:
     """
     rejected = []
     for key in GROUP_KEYS:
-        sizes = Counter(str(atoms.info[key]) for atoms in frames if key in atoms.info)
+        sizes = Counter(str(value) for value in _candidates(frames, key) if value is not None)
         n_covered = sum(sizes.values())
         if n_covered == 0:
             continue
@@ -65,16 +71,36 @@ def group_names(frames: Sequence[ase.Atoms], key: str) -> list[str]:
         DataError: a frame without the key; the message counts them and lists the keys that all frames have.
     """
     if key == "composition":
-        return [atoms.get_chemical_formula() for atoms in frames]
-    if key == "geometry" and not any(key in atoms.info for atoms in frames):
+        return cell_formulas(frames)
+    if key == FORMULA:
+        return reduced_formulas(frames)
+    if key == MATERIALS:
+        return _materials(frames)
+    values = entries_of(frames, key)
+    if key == "geometry" and all(value is None for value in values):
         return [str(number) for number in duplicate_groups(frames)]
-    without = [atoms for atoms in frames if key not in atoms.info]
+    without = [k for k, value in enumerate(values) if value is None]
     if without:
         raise DataError(
             f"data.split.group_by={key}: {len(without)} of {len(frames)} frames have no '{key}', first "
-            f"{frame_name(without[0])}. All frames can be grouped by: {', '.join(_shared_keys(frames))}"
+            f"{frame_name(frames[without[0]])}. All frames can be grouped by: {', '.join(_shared_keys(frames))}"
         )
-    return [str(np.asarray(atoms.info[key]).tolist()) for atoms in frames]
+    return [str(np.asarray(value).tolist()) for value in values]
+
+
+def _candidates(frames: Sequence[ase.Atoms], key: str) -> Sequence[Any]:
+    """Values of a key that frames could be grouped by; materials only where the frames know where they come from."""
+    if key != MATERIALS:
+        return entries_of(frames, key)
+    has_provenance = any(value is not None for name in (MATERIAL, FORMULA) for value in entries_of(frames, name))
+    return _materials(frames) if has_provenance else []
+
+
+def _materials(frames: Sequence[ase.Atoms]) -> list[str]:
+    """Material of every frame, so that no formula is a group of its own beside identifiers of the same formula."""
+    names, formulas = entries_of(frames, MATERIAL), reduced_formulas(frames)
+    nameless = {formula for name, formula in zip(names, formulas, strict=True) if name is None}
+    return [formula if formula in nameless else str(name) for name, formula in zip(names, formulas, strict=True)]
 
 
 def _shared_keys(frames: Sequence[ase.Atoms]) -> list[str]:

@@ -1,7 +1,7 @@
 """A fingerprint of what is in a dataset, independent of where it lies."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import ase
 import numpy as np
@@ -29,6 +29,15 @@ def data_sha256(frames: Sequence[ase.Atoms]) -> str:
         for name, value in sorted(labels_of(atoms).items()):
             digest.update(name.encode() + _bytes(value))
     return digest.hexdigest()
+
+
+def joined_sha256(parts: Iterable[str]) -> str:
+    """SHA-256 over the fingerprints of parts, in their order.
+
+    >>> joined_sha256(["a", "b"]) == joined_sha256(["ab"])
+    False
+    """
+    return hashlib.sha256("|".join(("gnnpot parts 1", *parts)).encode()).hexdigest()
 
 
 def _bytes(values: object) -> bytes:

@@ -32,8 +32,12 @@ def frame_name(atoms: Atoms) -> str:
     """
     if "source" not in atoms.info:
         return f"a frame of {atoms.get_chemical_formula()} without a file name"
-    number = atoms.info.get("frame", 0)
-    return f"{atoms.info['source']}, {'the last frame' if number == -1 else f'frame {number}'}"
+    return named_frame(atoms.info["source"], atoms.info.get("frame", 0))
+
+
+def named_frame(source: object, number: int) -> str:
+    """Name of frame ``number`` of the file ``source``."""
+    return f"{source}, {'the last frame' if number == -1 else f'frame {number}'}"
 
 
 def labels_of(atoms: Atoms) -> Labels:

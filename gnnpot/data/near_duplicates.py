@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from gnnpot.data.frames import cell_formulas
 from gnnpot.data.labels import frame_name, labels_of
 from gnnpot.data.neighbors import neighbor_list
 
@@ -112,8 +113,8 @@ def near_duplicate_warning(
 
 def _indices_by_formula(frames: Sequence[ase.Atoms]) -> dict[str, list[int]]:
     indices: dict[str, list[int]] = defaultdict(list)
-    for k, atoms in enumerate(frames):
-        indices[atoms.get_chemical_formula()].append(k)
+    for k, formula in enumerate(cell_formulas(frames)):
+        indices[formula].append(k)
     return indices
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnpot.data.files import replacing
+from gnnpot.data.frames import atom_counts, cell_formulas, entries_of, fingerprint, joined
 from gnnpot.data.groups import choose_group_key, group_names
-from gnnpot.data.hashing import data_sha256
 from gnnpot.errors import ConfigError, DataError, did_you_mean
 
 SplitKind = Literal["random", "grouped", "file"]
@@ -110,7 +110,7 @@ class Split:
 
     def check(self, frames: Sequence[ase.Atoms], where: str = "split") -> None:
         """Raise `DataError` unless the split was drawn from these very frames in this order."""
-        found = data_sha256(frames)
+        found = fingerprint(frames)
         if found != self.data_sha256:
             n_frames = sum(len(part) for part in self.parts.values())
             raise DataError(
@@ -136,8 +136,9 @@ def split_frames(
             when a trajectory, geometry or ``config_type`` key divides all frames finely enough
             (see `choose_group_key`), else random. ``Split.reason`` says what was chosen and why.
         fractions: of (train, val, test), or by these names; they add up to 1.
-        group_by: key of ``atoms.info``, or "composition", "source" (the file) or "geometry" (frames whose atoms
-            stand at the same places, where there is no such key).
+        group_by: key of ``atoms.info``, or "composition", "reduced_formula", "material" (its identifier, else the
+            reduced formula), "source" (the file) or "geometry" (frames whose atoms stand at the same places, where
+            there is no such key).
         seed: another seed, another split; the same seed, the same split.
         stratify_by: for random splits, keys of ``atoms.info`` (or "n_atoms", "composition") whose values appear
             in every part in proportion. Keys that no frame has are passed over.
@@ -171,7 +172,7 @@ def split_frames(
     else:
         assigned = _whole_groups(group_names(frames, key), shares, key, rng)
     train, val, test = (np.flatnonzero(assigned == part) for part in range(3))
-    return Split(train, val, test, "grouped" if key else "random", key, seed, data_sha256(frames), reason)
+    return Split(train, val, test, "grouped" if key else "random", key, seed, fingerprint(frames), reason)
 
 
 def split_files(
@@ -197,7 +198,7 @@ def split_files(
     >>> len(split.train), len(split.val), split.test.tolist()
     (8, 2, [10, 11])
     """
-    val, test = list(val or []), list(test or [])
+    val, test = val or [], test or []
     key, reason = None, "from files"
     chosen, validating = np.arange(len(train)), np.arange(len(train), len(train) + len(val))
     if val and group_by:
@@ -211,7 +212,7 @@ def split_files(
         chosen, validating, key = cut.train, cut.val, cut.group_by
         reason = f"from files; validation frames cut from the training files, {cut.reason}"
     tested = np.arange(len(train) + len(val), len(train) + len(val) + len(test))
-    return Split(chosen, validating, tested, "file", key, seed, data_sha256([*train, *val, *test]), reason)
+    return Split(chosen, validating, tested, "file", key, seed, fingerprint(joined([train, val, test])), reason)
 
 
 def _checked_fractions(fractions: Sequence[float] | Mapping[str, float]) -> tuple[float, float, float]:
@@ -247,12 +248,18 @@ def _part_sizes(n: int, shares: tuple[float, ...], what: str) -> IntArray:
 
 
 def _strata(frames: Sequence[ase.Atoms], keys: Sequence[str]) -> list[tuple[str, ...]]:
-    computed = {"n_atoms": lambda atoms: f"{len(atoms):09d}", "composition": lambda atoms: atoms.get_chemical_formula()}
-    known = [key for key in keys if key in computed or any(key in atoms.info for atoms in frames)]
-    return [
-        tuple(computed[key](atoms) if key in computed else str(atoms.info.get(key)) for key in known)
-        for atoms in frames
-    ]
+    """Values of the keys of every frame; keys that no frame has are left out."""
+    columns: list[list[str]] = []
+    for key in keys:
+        if key == "n_atoms":
+            columns.append([f"{n:09d}" for n in atom_counts(frames).tolist()])
+        elif key == "composition":
+            columns.append(cell_formulas(frames))
+        else:
+            values = entries_of(frames, key)
+            if any(value is not None for value in values):
+                columns.append([str(value) for value in values])
+    return list(zip(*columns, strict=True)) if columns else [()] * len(frames)
 
 
 def _stratified(strata: list[tuple[str, ...]], sizes: IntArray, rng: np.random.Generator) -> IntArray:

@@ -17,8 +17,8 @@ import torch
 
 from gnnpot._version import __version__
 from gnnpot.data.folder_cache import default_cache_dir, open_or_fill
+from gnnpot.data.frames import fingerprint
 from gnnpot.data.graph import AtomicGraph, graph_from_atoms
-from gnnpot.data.hashing import data_sha256
 from gnnpot.data.store_format import FORMAT_VERSION, Manifest, StoredField, array_path, offsets_path
 from gnnpot.data.store_writer import StoreWriter
 from gnnpot.errors import DataError, did_you_mean
@@ -223,7 +223,7 @@ def cached_store(
                 if progress:
                     progress(done, len(frames))
 
-    key = (FORMAT_VERSION, __version__, data_sha256(frames), float(cutoff), signature)
+    key = (FORMAT_VERSION, __version__, fingerprint(frames), float(cutoff), signature)
     name = "graphs-" + hashlib.sha256(repr(key).encode()).hexdigest()[:32]
     return open_or_fill(Path(cache_dir or default_cache_dir()) / name, GraphStore.open, fill)
 

@@ -9,9 +9,9 @@ import ase
 
 from gnnpot.config import check_class
 from gnnpot.data.bundled import bundled_path
-from gnnpot.data.charges import fill_charges
+from gnnpot.data.frames import joined
 from gnnpot.data.labels import frame_name
-from gnnpot.data.readers import read
+from gnnpot.data.opening import open_frames
 from gnnpot.data.splits import Split, split_files, split_frames
 from gnnpot.errors import ConfigError
 from gnnpot.models.potential import Potential
@@ -33,7 +33,7 @@ MODELS = ("gnnpot.models",)
 class Dataset:
     """All frames of a training and how they are split."""
 
-    frames: list[ase.Atoms]
+    frames: Sequence[ase.Atoms]
     split: Split
     name: str
     level_of_theory: str
@@ -59,7 +59,7 @@ def read_dataset(config: dict[str, Any], run_dir: Path) -> Dataset:
             raise ConfigError("data.val_path and data.test_path go with data.train_path (data.path is cut by itself)")
         frames = _read(data, data["path"])
     else:
-        frames = [atoms for part in PARTS for atoms in frames_of[part]]
+        frames = joined([frames_of[part] for part in PARTS])
     split_file = run_dir / SPLIT_FILE
     if config["resume"] and split_file.is_file():
         split = Split.load(split_file, frames)
@@ -69,7 +69,7 @@ def read_dataset(config: dict[str, Any], run_dir: Path) -> Dataset:
     return Dataset(frames, split, title, data["level_of_theory"] or BUNDLED.get(title, "unknown"))
 
 
-def _draw(settings: dict[str, Any], frames: list[ase.Atoms], frames_of: dict[str, list[ase.Atoms]]) -> Split:
+def _draw(settings: dict[str, Any], frames: Sequence[ase.Atoms], frames_of: dict[str, Sequence[ase.Atoms]]) -> Split:
     if not frames_of["train"]:
         return split_frames(
             frames, settings["kind"], settings["fractions"], settings["group_by"], int(settings["seed"])
@@ -85,14 +85,12 @@ def _draw(settings: dict[str, Any], frames: list[ase.Atoms], frames_of: dict[str
     )
 
 
-def _read(data: dict[str, Any], path: Any) -> list[ase.Atoms]:
+def _read(data: dict[str, Any], path: Any) -> Sequence[ase.Atoms]:
     if path is None:
         return []
     if isinstance(path, str):
         path = bundled_path(path) or path
-    frames = read(path, data["format"], data["units"], data["keys"])
-    fill_charges(frames, data["charge"])
-    return frames
+    return open_frames(path, data["format"], data["units"], data["keys"], data["charge"])
 
 
 def is_bundled(config: dict[str, Any]) -> bool:

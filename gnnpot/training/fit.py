@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from gnnpot.data.files import replacing
-from gnnpot.data.labels import frame_name
+from gnnpot.data.frames import entries_of, frame_names
 from gnnpot.data.store import GraphStore
 from gnnpot.errors import ConfigError
 from gnnpot.models.potential import Potential
@@ -189,8 +189,8 @@ def _finish(
 ) -> dict[str, Any]:
     """Evaluate all parts, and write metrics, predictions, model and report."""
     potential.eval()
-    names = [frame_name(atoms) for atoms in dataset.frames]
-    kinds = [atoms.info.get("config_type") for atoms in dataset.frames]
+    names = frame_names(dataset.frames)
+    kinds = entries_of(dataset.frames, "config_type")
     parts = {part: parity_of(potential, store, indices, names, kinds) for part, indices in dataset.parts.items()}
     metrics: dict[str, Any] = {part: part_metrics(parts[part]) for part in ("test", "val", "train") if part in parts}
     alone = frames_without_twins(dataset)

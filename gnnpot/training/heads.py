@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from ase.data import chemical_symbols
 
 from gnnpot.config import build, check_class, compose, flatten
+from gnnpot.data.frames import labelled, numbers_of, selected
 from gnnpot.data.graph import AtomicGraph, cast, graph_from_atoms
-from gnnpot.data.labels import labels_of
 from gnnpot.errors import ConfigError, DataWarning
 from gnnpot.keys import RESPONSE, TRAINABLE
 from gnnpot.kinds import checked_kinds, hints_of
@@ -81,16 +82,17 @@ def add_head(config: dict[str, Any], dataset: Dataset, backbone: Potential) -> R
     found = head_class(config)
     if found is None:
         raise ConfigError("head=null: there is no head to add")
-    frames = [dataset.frames[k] for k in dataset.parts["train"]]
+    train = selected(dataset.frames, dataset.parts["train"])
     parameters = inspect.signature(found).parameters.values()
     arguments = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     given = {key: value for key, value in config["head"].items() if key != "_target_"}
     arguments = checked_kinds(arguments | given, hints_of(found), "head.")
-    graph = cast(graph_from_atoms(frames[0], backbone.cutoff), backbone.dtype)
+    graph = cast(graph_from_atoms(train[0], backbone.cutoff), backbone.dtype)
     with torch.no_grad():
         n_inputs = backbone.features(graph).shape[1]
     arguments |= {"elements": list(backbone.elements), "n_inputs": n_inputs, "cutoff": backbone.cutoff}
-    formulas = {frozenset(Counter(atoms.get_chemical_symbols()).items()) for atoms in frames}
+    cells = (numbers_of(train, k).tolist() for k in range(len(train)))
+    formulas = {frozenset(Counter(chemical_symbols[z] for z in numbers).items()) for numbers in cells}
     resolved = found.resolve(arguments, [dict(formula) for formula in sorted(formulas, key=sorted)])
     head = build({"_target_": config["head"]["_target_"], **resolved}, MODELS)
     has_energy = config["checkpoint"] is not None or _has_energies(config, dataset)
@@ -139,10 +141,10 @@ def warn_of_missing_labels(config: dict[str, Any], dataset: Dataset) -> None:
     """Say where a head has nothing to learn from, or its model gives Born charges alone (`DataWarning`)."""
     if head_class(config) is None:
         return
-    labels = [labels_of(dataset.frames[k]) for k in dataset.parts["train"]]
-    if not any(name in one for one in labels for name in RESPONSE):
+    train = selected(dataset.frames, dataset.parts["train"])
+    if not any(mask.any() for mask in labelled(train, RESPONSE).values()):
         warnings.warn(
-            f"none of the {len(labels)} training frames carries Born charges or a polarization: the head stays as it "
+            f"none of the {len(train)} training frames carries Born charges or a polarization: the head stays as it "
             "was made, at random. Name their column, as data.keys={born_effective_charges: NAME}",
             DataWarning,
             stacklevel=2,
@@ -159,7 +161,7 @@ def warn_of_missing_labels(config: dict[str, Any], dataset: Dataset) -> None:
 def _has_energies(config: dict[str, Any], dataset: Dataset) -> bool:
     """Whether any training frame has a label, with a weight, from which energies or forces are learned."""
     names = [n for n in TRAINABLE if n not in RESPONSE and n in config["loss"] and config["loss"][n]["weight"] > 0.0]
-    return any(name in labels_of(dataset.frames[k]) for k in dataset.parts["train"] for name in names)
+    return any(mask.any() for mask in labelled(selected(dataset.frames, dataset.parts["train"]), names).values())
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -8,17 +8,23 @@ import numpy as np
 from rich.console import Console
 
 from gnnpot.data.born_checks import born_warnings
-from gnnpot.data.checks import consistency_warnings, near_duplicates, require_labels, suspicious_frames
-from gnnpot.data.labels import frame_name, labels_of
+from gnnpot.data.checks import MANY, consistency_warnings, near_duplicates, require_labels, sampled, suspicious_frames
+from gnnpot.data.frames import FORMULA, IntArray, Mask, atom_counts, labelled, selected
+from gnnpot.data.labels import frame_name
 from gnnpot.errors import DataError, DataWarning
-from gnnpot.keys import RESPONSE, TRAINABLE
-from gnnpot.report.metrics import COUNT_NAMES, label_counts
+from gnnpot.keys import PROPERTIES, RESPONSE, TRAINABLE
+from gnnpot.report.metrics import COUNT_NAMES
 from gnnpot.report.tables import coverage_table
 from gnnpot.report.terminal import rich_table, say
 from gnnpot.training.dataset import Dataset
 
 EXPECTED = ("energy", "forces")
 """Labels that every data set is expected to hold, unless their loss has no weight; a stress may be absent."""
+
+WITHOUT_TWINS = (FORMULA, "composition")
+"""Groups by which parts share no formula, so that no frame has a twin in another part."""
+COMPARED = 500
+"""Frames of a part that are looked up in the training part, where there are more than `MANY` frames."""
 
 
 def inspect_data(
@@ -36,36 +42,50 @@ def inspect_data(
         DataError: no training frame has a label that is asked for.
     """
     shown = [name for name in TRAINABLE if name in learnable or name not in RESPONSE]
-    labels = [{name: x for name, x in labels_of(atoms).items() if name in shown} for atoms in dataset.frames]
+    masks, n_atoms = labelled(dataset.frames, shown), atom_counts(dataset.frames)
     counts = {
-        part: label_counts([labels[k] for k in indices], [dataset.frames[k].numbers for k in indices])
+        part: _label_counts({name: mask[indices] for name, mask in masks.items()}, n_atoms[indices])
         for part, indices in dataset.parts.items()
     }
     console.print(rich_table(coverage_table(counts)))
     say(console, f"split: {dataset.split.reason}")
     asked_for = [name for name in EXPECTED if name in learnable and float(loss[name]["weight"]) > 0.0]
-    require_labels([dataset.frames[k] for k in dataset.parts["train"]], asked_for)
-    _look_at_labels(dataset, labels)
+    require_labels(selected(dataset.frames, dataset.parts["train"]), asked_for)
+    _look_at_labels(dataset, np.logical_or.reduce(list(masks.values())))
     _look_at_validation(counts, asked_for)
-    born = born_warnings(dataset.frames) if set(RESPONSE) & set(learnable) else []
-    for text in (*consistency_warnings(dataset.frames), *suspicious_frames(dataset.frames), *born):
+    sample = sampled(dataset.frames)
+    if len(sample) < len(dataset.frames):
+        say(console, f"units, forces and distances are looked at in {len(sample):,} of {len(dataset.frames):,} frames")
+    born = born_warnings(sample) if set(RESPONSE) & set(learnable) else []
+    for text in (*consistency_warnings(sample), *suspicious_frames(sample), *born):
         warnings.warn(text, DataWarning, stacklevel=2)
     _warn_of_twins(dataset)
 
 
-def _look_at_labels(dataset: Dataset, labels: list[dict[str, Any]]) -> None:
+def _label_counts(masks: Mapping[str, Mask], n_atoms: IntArray) -> dict[str, int]:
+    """Structures, atoms and labels of a part: force components one by one, tensors as a whole."""
+    counts = {"n_structures": len(n_atoms), "n_atoms": int(n_atoms.sum())}
+    for name, mask in masks.items():
+        per_frame = n_atoms if PROPERTIES[name].level == "atom" else np.ones_like(n_atoms)
+        per_row = 3 if name == "forces" else 1
+        if mask.any():
+            counts[COUNT_NAMES[name]] = int(per_frame[mask].sum()) * per_row
+    return counts
+
+
+def _look_at_labels(dataset: Dataset, has_label: Mask) -> None:
     train = dataset.parts["train"]
-    if not any(labels[k] for k in train):
+    if not has_label[train].any():
         raise DataError(
             f"none of the {len(train)} training frames has an energy, forces, a stress or another label to learn "
             f"from (the first: "
             f"{frame_name(dataset.frames[train[0]])}). Name the labels of the files, as "
             "data.keys={energy: REF_energy, forces: REF_forces}"
         )
-    bare = [k for k, one in enumerate(labels) if not one]
-    if bare:
+    bare = np.flatnonzero(~has_label)
+    if len(bare):
         warnings.warn(
-            f"{len(bare)} of {len(labels)} frames have no label at all and take no part, the first: "
+            f"{len(bare)} of {len(has_label)} frames have no label at all and take no part, the first: "
             f"{frame_name(dataset.frames[bare[0]])}",
             DataWarning,
             stacklevel=3,
@@ -86,9 +106,14 @@ def _look_at_validation(counts: Mapping[str, Mapping[str, int]], asked_for: Sequ
 
 
 def frames_without_twins(dataset: Dataset) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
-    """Mask of the test frames that have no twin of the same energy in the training part; None where all have none."""
-    train = [dataset.frames[k] for k in dataset.parts["train"]]
-    test = [dataset.frames[k] for k in dataset.parts.get("test", ())]
+    """Mask of the test frames that have no twin of the same energy in the training part; None where all have none.
+
+    None too where no two parts share a formula, and for more frames than are compared one by one (`MANY`).
+    """
+    if dataset.split.group_by in WITHOUT_TWINS or len(dataset.frames) > MANY:
+        return None
+    train = selected(dataset.frames, dataset.parts["train"])
+    test = selected(dataset.frames, dataset.parts.get("test", ()))
     mask = np.ones(len(test), dtype=bool)
     mask[[twin.index for twin in near_duplicates(test, train) if twin.same_energy]] = False
     return None if mask.all() or not mask.any() else mask
@@ -96,9 +121,13 @@ def frames_without_twins(dataset: Dataset) -> np.ndarray[tuple[int], np.dtype[np
 
 def _warn_of_twins(dataset: Dataset) -> None:
     """Warn where test or validation frames stand in the training part too, or nearly."""
-    train = [dataset.frames[k] for k in dataset.parts["train"]]
+    if dataset.split.group_by in WITHOUT_TWINS:
+        return
+    train = selected(dataset.frames, dataset.parts["train"])
     for part in ("test", "val"):
-        frames = [dataset.frames[k] for k in dataset.parts.get(part, ())]
+        frames = selected(dataset.frames, dataset.parts.get(part, ()))
+        if len(dataset.frames) > MANY:
+            frames = selected(frames, np.unique(np.linspace(0, max(len(frames) - 1, 0), COMPARED).astype(int)))
         twins = near_duplicates(frames, train)
         if twins:
             first = twins[0]

@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 
 from gnnpot.config import build
 from gnnpot.data.charges import refuse_without_charge, unseen_charges
+from gnnpot.data.frames import atom_counts, numbers_of, selected
 from gnnpot.data.graph import AtomicGraph, graph_from_atoms
 from gnnpot.data.labels import frame_name
 from gnnpot.data.store import GraphStore, cached_store
@@ -57,10 +58,9 @@ def _new_model(config: dict[str, Any], dataset: Dataset) -> Potential:
     given = {key: value for key, value in config["model"].items() if key != "_target_"}
     arguments = checked_kinds(defaults | given, hints_of(found), "model.")
     if arguments.get("elements") is None:
-        numbers = np.unique(np.concatenate([dataset.frames[k].numbers for k in train]))
-        arguments["elements"] = numbers.tolist()
+        arguments["elements"] = sorted({z for k in train.tolist() for z in numbers_of(dataset.frames, k).tolist()})
     chosen = train[np.unique(np.linspace(0, len(train) - 1, min(len(train), SAMPLED)).astype(int))]
-    graphs = [graph_from_atoms(dataset.frames[k], float(arguments["cutoff"])) for k in chosen]
+    graphs = [graph_from_atoms(atoms, float(arguments["cutoff"])) for atoms in selected(dataset.frames, chosen)]
     resolved = found.resolve(arguments, graphs)
     potential: Potential = build({"_target_": config["model"]["_target_"], **resolved}, MODELS)
     return potential
@@ -68,8 +68,8 @@ def _new_model(config: dict[str, Any], dataset: Dataset) -> Potential:
 
 def _refuse_unknown_elements(potential: Potential, dataset: Dataset) -> None:
     for part, indices in dataset.parts.items():
-        for k in indices:
-            unknown = sorted(set(dataset.frames[k].numbers.tolist()) - set(potential.elements))
+        for k in indices.tolist():
+            unknown = sorted(set(numbers_of(dataset.frames, k).tolist()) - set(potential.elements))
             if unknown:
                 known = ", ".join(chemical_symbols[z] for z in potential.elements)
                 raise UnknownElementError(
@@ -82,9 +82,9 @@ def _refuse_unknown_elements(potential: Potential, dataset: Dataset) -> None:
 def _look_at_charges(potential: Potential, dataset: Dataset) -> None:
     """Refuse frames without a charge where the model takes it; warn of charges that it does not see."""
     if potential.takes_charge:
-        refuse_without_charge(dataset.frames[k] for indices in dataset.parts.values() for k in indices)
+        refuse_without_charge(dataset.frames[k] for indices in dataset.parts.values() for k in indices.tolist())
         return
-    unseen = unseen_charges([dataset.frames[k] for k in dataset.parts["train"]])
+    unseen = unseen_charges(selected(dataset.frames, dataset.parts["train"]))
     if unseen is not None:
         warnings.warn(unseen, DataWarning, stacklevel=3)
 
@@ -141,7 +141,7 @@ def _precomputed_bytes(dataset: Dataset, potential: Potential) -> float:
         fields = potential.precompute(graph_from_atoms(dataset.frames[k], potential.cutoff))
         n_bytes += sum(value.numel() * value.element_size() for value in fields.values())
         n_atoms += len(dataset.frames[k])
-    return n_bytes / n_atoms * sum(len(atoms) for atoms in dataset.frames)
+    return n_bytes / n_atoms * int(atom_counts(dataset.frames).sum())
 
 
 def graphs_of(store: GraphStore, indices: Indices, fields: Sequence[str] | None = None) -> Iterator[AtomicGraph]:

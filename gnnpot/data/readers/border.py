@@ -34,7 +34,7 @@ class Border:
         """
         for name in ("source", "frame"):
             if name in atoms.info:
-                atoms.info[f"{name}_in_file"] = atoms.info.pop(name)
+                atoms.info.setdefault(f"{name}_in_file", atoms.info.pop(name))
         atoms.info["source"], atoms.info["frame"] = str(self.path), self.n_frames
         self.n_frames += 1
         labels = self.columns.take_labels(atoms)
@@ -46,7 +46,7 @@ class Border:
             atoms.set_constraint()
             atoms.set_cell(atoms.cell.array * length, scale_atoms=False)
             atoms.set_positions(atoms.positions * length)
-        _check_geometry(atoms)
+        check_geometry(atoms)
         if "stress" in labels:
             self._look_at_stress(atoms, labels)
         attach_labels(atoms, labels)
@@ -109,8 +109,11 @@ def _charge(value: Any, atoms: Atoms) -> float:
     return float(charge.reshape(()))
 
 
-def _check_geometry(atoms: Atoms) -> None:
-    """Refuse positions that are no numbers and cells that do not span the periodic directions."""
+def check_geometry(atoms: Atoms) -> None:
+    """Refuse positions that are no numbers and cells that do not span the periodic directions.
+
+    Raises :class:`DataError`, naming the frame.
+    """
     if len(atoms) == 0:
         raise DataError(f"{frame_name(atoms)} has no atoms")
     finite = np.isfinite(atoms.positions).all(axis=1)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ase import Atoms
 
+from gnnpot.data.frame_layout import is_frame_store
+from gnnpot.data.frame_store import FrameStore
 from gnnpot.data.readers.aliases import Column, checked_keys
 from gnnpot.data.readers.ase_files import (
     SQLITE_MAGIC,
@@ -37,6 +39,8 @@ from gnnpot.data.readers.units import Units, required_units, units_from
 from gnnpot.data.readers.vasp import read_outcar, read_vasprun
 from gnnpot.errors import DataError, DataWarning, did_you_mean
 
+FRAME_STORE = "frame-store"
+
 FrameReader = Callable[[Path], Iterator[Atoms]]
 
 
@@ -64,6 +68,13 @@ class Format:
     stated_units: Callable[[Path], Mapping[str, str]] = _nothing_stated
 
 
+def _read_frame_store(path: Path) -> Iterator[Atoms]:
+    """Frames of a frame store, without the place that they have in it."""
+    for atoms in FrameStore(path):
+        del atoms.info["source"], atoms.info["frame"]
+        yield atoms
+
+
 FORMATS: dict[str, Format] = {
     "extxyz": Format(read_extended_xyz, "extended XYZ (.xyz, .extxyz)"),
     "vasp-out": Format(read_outcar, "VASP OUTCAR", has_own_units=True, has_own_names=True),
@@ -77,6 +88,9 @@ FORMATS: dict[str, Format] = {
     "n2p2": Format(read_n2p2, "n2p2 or RuNNer input.data", has_own_names=True, needs_units=True),
     "structure-json": Format(
         read_structure_json, "JSON of pymatgen structures (CHGNet, MPtrj)", stated_units=_vasp_stress
+    ),
+    FRAME_STORE: Format(
+        _read_frame_store, "a frame store (gnnpot data kind=import)", has_own_units=True, has_own_names=True
     ),
 }
 """Formats read by readers of this package; every other format that ASE reads goes through ASE."""
@@ -126,22 +140,32 @@ def read(
     >>> round(frames[0].get_potential_energy(), 4)
     -13.6057
     """
+    frames: list[Atoms] = []
+    for atoms in iterate(paths, format, units, keys):
+        frames.append(atoms)
+        if progress is not None:
+            progress(len(frames))
+    return frames
+
+
+def iterate(
+    paths: PathLike | Sequence[PathLike],
+    format: str | None = None,
+    units: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> Iterator[Atoms]:
+    """The frames of `read` one by one, so that files may be larger than the memory."""
     stated, columns_by_label = dict(units or {}), checked_keys(keys)
     units_from(stated)
-    frames: list[Atoms] = []
     all_columns: list[LabelColumns] = []
     formats: list[Format] = []
     for path in source_files(paths):
         kind = _format_of(path, format)
         columns = LabelColumns({} if kind.has_own_names else columns_by_label, _units_of_file(path, kind, stated))
-        for atoms in _frames_of(path, kind, columns):
-            frames.append(atoms)
-            if progress is not None:
-                progress(len(frames))
+        yield from _frames_of(path, kind, columns)
         all_columns.append(columns)
         formats.append(kind)
     _check_all_used(stated, columns_by_label, formats, all_columns)
-    return frames
 
 
 def _frames_of(path: Path, kind: Format, columns: LabelColumns) -> Iterator[Atoms]:
@@ -166,6 +190,8 @@ def _units_of_file(path: Path, kind: Format, stated: Mapping[str, str]) -> Units
 
 def _format_of(path: Path, name: str | None) -> Format:
     """The named format, or the one that the name and the first bytes of the file show."""
+    if is_frame_store(path):
+        return FORMATS[FRAME_STORE]
     found = _OTHER_NAMES.get(name, name) if name is not None else None
     if found is None:
         found = _format_name(path)

@@ -14,6 +14,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
+from gnnpot.data.frame_layout import is_frame_store
 from gnnpot.errors import DataError
 
 PathLike = str | os.PathLike[str]
@@ -39,6 +40,8 @@ def source_files(paths: PathLike | Sequence[PathLike]) -> list[Path]:
 
 def _files_of(entry: PathLike) -> list[Path]:
     path = Path(entry).expanduser()
+    if is_frame_store(path):
+        return [path]
     if path.is_dir():
         raise DataError(
             f"'{entry}' is a folder: name its files, data.path='{path / '*.xyz'}' (quoted, so that the shell"
@@ -83,6 +86,16 @@ def open_binary(path: Path) -> IO[bytes]:
         if start.startswith(magic):
             return cast(IO[bytes], opener(path, "rb"))
     return path.open("rb")
+
+
+def decompressing(file: IO[bytes]) -> IO[bytes]:
+    """The decompressed bytes of an open file, whose own position tells how much of it has been read."""
+    start = file.read(6)
+    file.seek(0)
+    for magic, opener in _OPENERS.items():
+        if start.startswith(magic):
+            return cast(IO[bytes], opener(file, "rb"))
+    return file
 
 
 def open_text(path: Path) -> TextIO:

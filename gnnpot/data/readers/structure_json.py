@@ -36,7 +36,7 @@ def read_structure_json(path: Path) -> Iterator[Atoms]:
     n_found = 0
     for n_found, (keys, entry) in enumerate(entries, start=1):
         where = f"{path}, frame {n_found - 1}" + (f" ({'/'.join(keys)})" if keys else "")
-        atoms = _atoms_of(entry["structure"], where)
+        atoms = structure_atoms(entry["structure"], where)
         atoms.info["json_key"] = "/".join(keys)
         for name, value in entry.items():
             if name != "structure" and value is not None:
@@ -82,8 +82,11 @@ def _rows(columns: dict[str, Any], keys: tuple[str, ...]) -> Iterator[dict[str, 
         yield {name: column[row] for name, column in lists.items()}
 
 
-def _atoms_of(structure: dict[str, Any], where: str) -> Atoms:
-    """Atoms of a pymatgen ``Structure`` or ``Molecule`` dictionary."""
+def structure_atoms(structure: dict[str, Any], where: str) -> Atoms:
+    """Atoms of a pymatgen ``Structure`` or ``Molecule`` dictionary.
+
+    Raises :class:`DataError`, naming ``where``, for missing parts, partly occupied sites and unknown elements.
+    """
     try:
         lattice = structure.get("lattice")
         symbols = [_symbol(site, where) for site in structure["sites"]]
