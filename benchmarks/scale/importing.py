@@ -1,0 +1,146 @@
+"""Memory and time of an import of MPtrj's layout, and whether a killed one goes on to the same bytes, as Markdown.
+
+python benchmarks/scale/importing.py --gigabytes 2.2 --folder /tmp/import
+
+Writes a file of that layout (random crystals, as many sites and frames of a material as the real one has on average),
+imports it, then imports it again in processes that are killed on the way. File and stores are removed at the end.
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ELEMENTS = ("Li", "O", "Fe", "P", "Si", "Mg", "Na", "F", "Ti", "Ba")
+SITES = 31
+"""Mean number of sites of a frame of MPtrj: 49,295,660 forces in 1,580,395 frames."""
+FRAMES = 11
+"""Mean number of frames of a material: 1,580,395 in 145,923."""
+KILLED_AFTER = (25.0, 60.0)
+"""Seconds after which two processes are killed."""
+
+
+def frame(random: np.random.Generator, symbols: list[str], material: str) -> dict[str, Any]:
+    """One entry, with the fields of the published file."""
+    n, a = len(symbols), 3.0 * len(symbols) ** (1 / 3)
+    matrix = (a * (np.eye(3) + random.normal(0, 0.02, (3, 3)))).tolist()
+    abc = random.random((n, 3))
+    xyz = abc @ np.array(matrix)
+    moments = random.normal(0, 1, n).tolist()
+    sites = [
+        {
+            "species": [{"element": symbol, "occu": 1}],
+            "abc": abc[k].tolist(),
+            "xyz": xyz[k].tolist(),
+            "label": symbol,
+            "properties": {"magmom": moments[k]},
+        }
+        for k, symbol in enumerate(symbols)
+    ]
+    energy = float(random.normal(-6 * n, 1))
+    lattice = {"matrix": matrix, "pbc": [True, True, True], "a": a, "b": a, "c": a, "volume": a**3}
+    return {
+        "structure": {"@module": "pymatgen.core.structure", "@class": "Structure", "charge": 0, "lattice": lattice,
+                      "sites": sites},
+        "uncorrected_total_energy": energy, "corrected_total_energy": energy - 0.7 * n,
+        "energy_per_atom": energy / n - 0.7, "ef_per_atom": -1.0, "e_per_atom_relaxed": energy / n - 0.8,
+        "ef_per_atom_relaxed": -1.1, "force": random.normal(0, 0.2, (n, 3)).tolist(),
+        "stress": random.normal(0, 20, (3, 3)).tolist(), "magmom": moments, "bandgap": 1.5, "mp_id": material,
+    }  # fmt: skip
+
+
+def write(path: Path, n_bytes: float) -> int:
+    """Write a file of at least so many bytes; the number of its frames."""
+    random = np.random.default_rng(0)
+    n_frames = n_materials = 0
+    with path.open("w", encoding="utf-8") as file:
+        file.write("{")
+        while file.tell() < n_bytes:
+            n_sites = int(random.integers(2, 2 * SITES - 1))
+            symbols = random.choice(ELEMENTS, n_sites).tolist()
+            count = int(random.integers(1, 2 * FRAMES))
+            material = f"mp-{n_materials}"
+            entries = {f"{material}-0-{k}": frame(random, symbols, material) for k in range(count)}
+            file.write((", " if n_materials else "") + f'"{material}": ' + json.dumps(entries))
+            n_materials, n_frames = n_materials + 1, n_frames + count
+        file.write("}")
+    return n_frames
+
+
+def command(path: Path, store: Path) -> list[str]:
+    """What a user types, in a process that says its peak memory at the end."""
+    code = (
+        "import resource, sys; from gnnpot.cli import main; rc = main(sys.argv[1:]); "
+        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(rc)"
+    )
+    return [sys.executable, "-c", code, "data", "kind=import", "format=mptrj", f"path={path}", f"output={store}"]
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over all files of a folder and their names."""
+    total = hashlib.sha256()
+    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
+        total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def imported(path: Path, store: Path) -> tuple[float, float]:
+    """Seconds and peak memory, MB, of one import."""
+    started = time.monotonic()
+    done = subprocess.run(command(path, store), check=True, capture_output=True, text=True)
+    peak = float(done.stdout.rpartition("peak ")[2]) / 1024
+    return time.monotonic() - started, peak
+
+
+def killed(path: Path, store: Path, seconds: float) -> int:
+    """Kill an import after some seconds; the number of whole shards that it leaves."""
+    process = subprocess.Popen(command(path, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return len(list(store.glob("shard-*")))
+
+
+def main() -> None:
+    """Write, import, kill, compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gigabytes", type=float, default=2.2)
+    parser.add_argument("--folder", type=Path, required=True)
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True)
+    try:
+        path = folder / "MPtrj_generated.json"
+        n_frames = write(path, arguments.gigabytes * 1e9)
+        size = path.stat().st_size / 1e9
+        print(f"{size:.2f} GB, {n_frames:,} frames; memory of this process {_own_peak():.0f} MB", flush=True)
+        seconds, peak = imported(path, folder / "whole")
+        on_disk = sum(file.stat().st_size for file in (folder / "whole").rglob("*") if file.is_file()) / 1e9
+        print("| file, GB | frames | s | MB/s | peak memory, MB | store, GB |\n|---:|---:|---:|---:|---:|---:|")
+        rate = 1e3 * size / seconds
+        print(f"| {size:.2f} | {n_frames:,} | {seconds:.0f} | {rate:.0f} | {peak:.0f} | {on_disk:.2f} |", flush=True)
+        shards = [killed(path, folder / "killed", after) for after in KILLED_AFTER]
+        seconds, peak = imported(path, folder / "killed")
+        same = digest(folder / "killed") == digest(folder / "whole")
+        print(f"killed twice, with {shards} shards whole; the rest took {seconds:.0f} s, {peak:.0f} MB; same: {same}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
