@@ -18,6 +18,7 @@ FLOORS = {
     "kinds": 0,
     "compiled": 0,
     "kernels": 0,
+    "memory": 0,
     "config": 0,
     "data": 1,
     "nn": 2,

@@ -21,6 +21,7 @@ from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.labels import voigt_vector
 from gnnpot.errors import ConfigError, ExtrapolationWarning, did_you_mean
 from gnnpot.keys import RESPONSE
+from gnnpot.memory import keep_freed_arrays
 from gnnpot.models.extrapolation import extrapolation_line, extrapolation_summary
 from gnnpot.models.potential import Potential, available_properties, derive
 from gnnpot.models.store import load
@@ -68,6 +69,7 @@ class Calculator(AseCalculator):
 
     The attribute ``extrapolations`` holds, after an evaluation, how many symmetry functions of every atom lie outside
     their range in the training set ``(n_atoms,)`` (None for models that know no ranges); the first are warned of.
+    From the first calculator on, the process keeps the memory of its arrays (`gnnpot.memory`).
 
     Args:
         model: a potential, the path of a model folder or run directory, or the name of a pretrained model.
@@ -109,6 +111,7 @@ class Calculator(AseCalculator):
         remove_net_force: bool | None = None,
     ) -> None:
         super().__init__()
+        keep_freed_arrays()
         self.potential = prepared(model, device, dtype)
         self.neighbors = NeighborSkin(
             self.potential.cutoff, skin, dtype_of(dtype), device, self.potential.ignores_far_edges

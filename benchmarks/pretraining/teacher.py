@@ -1,0 +1,107 @@
+"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz DIELECTRICS.xyz OUTPUT.xyz --frames 8000`.
+
+Needs CHGNet (`pip install chgnet`, BSD-3; its model has trained on most of the MPtrj frames). Crystals of the training
+part, and crystals of other sources whose formula is in no other part, are strained, their atoms moved, and in half of
+the cases their elements replaced by others of the same group of the periodic table. Energy, forces and stress are the
+teacher's. Goes on after an interruption: frames are a function of the seed, and are appended in order.
+"""
+
+import argparse
+from pathlib import Path
+
+import ase
+import ase.io
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from chgnet.model import CHGNet
+from data import part_of, reduced_formula
+from pymatgen.core import Element
+from pymatgen.io.ase import AseAtomsAdaptor
+
+CHUNK = 64
+MOST_ATOMS = 40
+LARGEST_FORCE = 15.0
+DISPLACEMENT = 0.08
+"""Mean over the frames of the standard deviation of displacements, Å."""
+STRAIN = 0.03
+SUBSTITUTED = 0.5
+"""Share of the frames whose elements are replaced."""
+
+
+def siblings(elements: list[str]) -> dict[str, list[str]]:
+    """Elements of the same group, or both lanthanoids, or both actinoids, for each element."""
+
+    def family(symbol: str) -> tuple[int, bool, bool]:
+        element = Element(symbol)
+        return (element.group, element.is_lanthanoid, element.is_actinoid)
+
+    return {a: [b for b in elements if b != a and family(a) == family(b)] for a in elements}
+
+
+def substituted(atoms: ase.Atoms, families: dict[str, list[str]], random: np.random.Generator) -> ase.Atoms:
+    """A copy with each element replaced by one of its family, or by itself, scaled by the mean covalent radius."""
+    found = atoms.copy()
+    for symbol in sorted(set(atoms.symbols)):
+        choices = [*families.get(symbol, []), symbol]
+        new = choices[random.integers(len(choices))]
+        found.numbers[atoms.numbers == atomic_numbers[symbol]] = atomic_numbers[new]
+    scale = covalent_radii[found.numbers].mean() / covalent_radii[atoms.numbers].mean()
+    found.set_cell(found.cell * scale, scale_atoms=True)
+    return found
+
+
+def variant(bases: list[ase.Atoms], families: dict[str, list[str]], seed: int, number: int) -> ase.Atoms:
+    """The frame of this number: a function of the seed alone."""
+    random = np.random.default_rng([seed, number])
+    while True:
+        atoms = bases[random.integers(len(bases))].copy()
+        if random.random() < SUBSTITUTED:
+            atoms = substituted(atoms, families, random)
+        if part_of(reduced_formula(atoms)) == "train":
+            break
+    strain = np.eye(3) * (1.0 + STRAIN * random.normal())
+    shear = 0.5 * STRAIN * random.normal(size=(3, 3))
+    atoms.set_cell(atoms.cell @ (strain + 0.5 * (shear + shear.T)), scale_atoms=True)
+    atoms.positions += random.exponential(DISPLACEMENT) * random.normal(size=atoms.positions.shape)
+    atoms.info = {"config_type": "chgnet", "variant": number}
+    return atoms
+
+
+def labelled(model: CHGNet, frames: list[ase.Atoms]) -> list[ase.Atoms]:
+    """Those frames whose labels are moderate, with energy (eV), forces (eV/Å) and stress (eV/Å³) of the teacher."""
+    structures = [AseAtomsAdaptor.get_structure(atoms) for atoms in frames]
+    kept = []
+    for atoms, found in zip(frames, model.predict_structure(structures, task="efs", batch_size=16), strict=True):
+        forces = np.asarray(found["f"], dtype=float)
+        if not np.isfinite(forces).all() or np.abs(forces).max() > LARGEST_FORCE:
+            continue
+        stress = np.asarray(found["s"], dtype=float) / 160.21766208
+        energy = float(found["e"]) * len(atoms)
+        voigt = stress.ravel()[[0, 4, 8, 5, 2, 1]]
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=voigt)
+        kept.append(atoms)
+    return kept
+
+
+def main() -> None:
+    """Append frames until as many are tried as asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", type=Path, nargs="+", help="files of crystals")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--frames", type=int, default=8000)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    found = [atoms for path in asked.sources for atoms in ase.io.read(path, ":")]
+    bases = [atoms for atoms in found if len(atoms) <= MOST_ATOMS and atoms.pbc.all()]
+    families = siblings(sorted({chemical_symbols[z] for atoms in bases for z in atoms.numbers}))
+    model = CHGNet.load()
+    start = ase.io.read(asked.output, -1).info["variant"] // CHUNK * CHUNK + CHUNK if asked.output.exists() else 0
+    for first in range(start, asked.frames, CHUNK):
+        frames = [variant(bases, families, asked.seed, number) for number in range(first, first + CHUNK)]
+        ase.io.write(asked.output, labelled(model, frames), format="extxyz", append=True)
+        print(f"{first + CHUNK} of {asked.frames}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
