@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gnnpot.models.potential import Potential, derive
     from gnnpot.models.prediction import predict
     from gnnpot.models.store import load, save
+    from gnnpot.training.finetune import finetune
     from gnnpot.training.fit import fit
 
 PUBLIC = {
@@ -45,6 +46,7 @@ PUBLIC = {
     "derive": "gnnpot.models.potential",
     "evaluate": "gnnpot.apps.evaluate",
     "export_n2p2": "gnnpot.models.n2p2_export",
+    "finetune": "gnnpot.training.finetune",
     "fit": "gnnpot.training.fit",
     "import_data": "gnnpot.apps.data_files",
     "info": "gnnpot.apps.info",
@@ -76,6 +78,7 @@ __all__ = [
     "derive",
     "evaluate",
     "export_n2p2",
+    "finetune",
     "fit",
     "import_data",
     "info",

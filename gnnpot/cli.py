@@ -37,6 +37,16 @@ VERBS: dict[str, Verb] = {
         ),
         takes_config=True,
     ),
+    "finetune": Verb(
+        "gnnpot.training.finetune:finetune",
+        "Go on with a trained model on data of one's own; what is saved is never worse than where it started.",
+        (
+            "gnnpot finetune checkpoint=runs/my-run data.path=mine.extxyz",
+            "gnnpot finetune checkpoint=model/ data.path=mine.extxyz replay.path=old.extxyz forgetting.path=b.extxyz",
+            "gnnpot finetune checkpoint=model/ data.path=mine.extxyz adapter_rank=4 freeze=[embedding] layer_decay=0.7",
+        ),
+        takes_config=True,
+    ),
     "evaluate": Verb(
         "gnnpot.apps.evaluate:evaluate",
         "Compare a trained model with the labels of a file.",

@@ -9,6 +9,7 @@ The tree::
     ├── PropertyNotAvailableError    a property that a model can neither give nor derive
     ├── CheckpointError              a model folder that cannot be trusted or read
     ├── TrainingError                a training that cannot start or go on
+    │   └── DivergenceError          a loss or a gradient that is no number
     └── SimulationError              an MD or a relaxation that left the physical range
 
     GnnpotWarning
@@ -48,6 +49,10 @@ class CheckpointError(GnnpotError):
 
 class TrainingError(GnnpotError):
     """A training that cannot start or cannot go on."""
+
+
+class DivergenceError(TrainingError):
+    """A loss or a gradient that is no number."""
 
 
 class SimulationError(GnnpotError):

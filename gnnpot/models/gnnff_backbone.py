@@ -53,6 +53,11 @@ class GNNFFBackbone(Potential):
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
 
+    def layer_names(self) -> list[tuple[str, ...]]:
+        """Embeddings, updates of nodes and edges, the network that reads edges."""
+        updates = [(f"layers.node_updates.{k}", f"layers.edge_updates.{k}") for k in range(self.n_interactions)]
+        return [("layers.embedding", "charge_embedding"), *updates, ("readout",)]
+
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """The undirected pairs, from which the kernels walk over the triplets."""
         return pair_fields(graph)

@@ -19,7 +19,7 @@ from gnnpot.nn.descriptor_operators import (
     fast_descriptors,
     weighted_jacobian,
 )
-from gnnpot.nn.descriptor_scaling import DescriptorScale
+from gnnpot.nn.descriptor_scaling import DescriptorScale, DescriptorStatistics
 from gnnpot.nn.descriptor_selection import select_functions
 from gnnpot.nn.descriptors import DescriptorSet, plain_descriptors
 from gnnpot.nn.layers import mlp
@@ -67,6 +67,8 @@ class HDNNP(EnergyPotential):
     torch.Size([2])
     """
 
+    takes_new_elements = False
+
     def __init__(
         self,
         elements: Sequence[int | str] | None = None,
@@ -107,6 +109,10 @@ class HDNNP(EnergyPotential):
             {chemical_symbols[z]: mlp(sizes, activation, last_bias=False) for z in self.elements}
         )
 
+    def layer_names(self) -> list[tuple[str, ...]]:
+        """Layers of the networks, those of all elements at the same depth together."""
+        return [tuple(f"networks.{name}.{2 * k}" for name in self.networks) for k in range(len(self.hidden) + 1)]
+
     def _check_cutoffs(self) -> None:
         for line, function in zip(self.functions, self.descriptor_set.functions, strict=True):
             if function.cutoff > self.cutoff:
@@ -136,15 +142,21 @@ class HDNNP(EnergyPotential):
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fit reference energies and scale, and the mean, spread and range of every descriptor."""
         statistics = self.descriptor_scale.statistics()
-
-        def watched() -> Iterator[AtomicGraph]:
-            for graph in graphs:
-                types = self.types(graph)
-                statistics.add(self._constant_descriptors(graph), types, graph)
-                yield graph
-
-        super().learn_from(watched())
+        super().learn_from(self._watching_descriptors(graphs, statistics))
         self.descriptor_scale.set_from(statistics)
+
+    def adapt_to(self, graphs: Iterable[AtomicGraph]) -> None:
+        """Widen the range of every descriptor; mean and spread belong to the weights."""
+        statistics = self.descriptor_scale.statistics()
+        super().adapt_to(self._watching_descriptors(graphs, statistics))
+        self.descriptor_scale.widen_by(statistics)
+
+    def _watching_descriptors(
+        self, graphs: Iterable[AtomicGraph], statistics: DescriptorStatistics
+    ) -> Iterator[AtomicGraph]:
+        for graph in graphs:
+            statistics.add(self._constant_descriptors(graph), self.types(graph), graph)
+            yield graph
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """Descriptors, and their derivatives by the edge vectors in single precision.

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
 from gnnpot.models.derivatives import BornGradients, EnthalpyGradients, ForwardPass, Request, per_structure, respond
+from gnnpot.nn.elements import parse_elements
 from gnnpot.nn.scaling import EnergyScale
 from gnnpot.nn.short_range import build_short_range
 from gnnpot.nn.system_charge import SystemCharge, at_atoms
@@ -64,6 +64,8 @@ class Potential(nn.Module):
     """Whether edges longer than the cutoff, which a graph may hold, change nothing: results, or the time they take."""
     learning_rate: float = 0.005
     """Peak of Adam's learning rate that suits the model, where a configuration names none."""
+    takes_new_elements: bool = True
+    """Whether a trained model can get rows for further elements in its tables."""
 
     def __init__(self, elements: Sequence[int | str] | None, cutoff: float, charge: bool = False) -> None:
         super().__init__()
@@ -131,6 +133,22 @@ class Potential(nn.Module):
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fill the buffers that depend on training data (reference energies, scales, ranges)."""
         raise NotImplementedError
+
+    def adapt_to(self, graphs: Iterable[AtomicGraph]) -> None:
+        """Let a trained model know the ranges of further training graphs; what its weights mean stays as it is."""
+        for _ in graphs:
+            pass
+
+    def layer_names(self) -> list[tuple[str, ...]]:
+        """Names of the parts that hold the weights, a layer after the other from the input to the output.
+
+        By default the parts of the module in their order, and those of a list one by one.
+        """
+        found: list[tuple[str, ...]] = []
+        for name, part in self.named_children():
+            blocks = len(part) if isinstance(part, nn.ModuleList) else None
+            found += [(name,)] if blocks is None else [(f"{name}.{k}",) for k in range(blocks)]
+        return found
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """Fields of `gnnpot.data.graph.FIELDS` that depend on the geometry alone, worth keeping with a data set."""
@@ -291,35 +309,14 @@ class EnergyPotential(Potential):
         repulsive, by_edge = self.repulsion.energies_and_edge_gradients(graph, self.types(graph), by_edge)
         return energies + repulsive, by_edge
 
+    def adapt_to(self, graphs: Iterable[AtomicGraph]) -> None:
+        """Keep the repulsion out of further training graphs."""
+        super().adapt_to(graphs if self.repulsion is None else self.repulsion.narrowing(graphs))
+
     def learn_from(self, graphs: Iterable[AtomicGraph]) -> None:
         """Fit reference energies, scale and the radii of the repulsion on training graphs."""
         watched = graphs if self.repulsion is None else self.repulsion.watching(graphs)
         self.energy_scale.learn_from(self.watching_charges(watched), self.system_charge)
-
-
-def parse_elements(elements: Sequence[int | str] | None) -> tuple[int, ...]:
-    """Atomic numbers, ascending, from numbers or symbols.
-
-    >>> parse_elements(["O", "Li"])
-    (3, 8)
-
-    Raises:
-        ConfigError: a name that is no element, or nothing given.
-    """
-    if not elements:
-        raise ConfigError("model.elements is empty: give symbols, as model.elements=[Li,O], or leave it to `fit`")
-    numbers = set()
-    for element in elements:
-        if isinstance(element, str):
-            if element not in atomic_numbers or element == "X":
-                hint = did_you_mean(element, chemical_symbols[1:])
-                raise ConfigError(f"model.elements: {element!r} is no element; {hint}")
-            numbers.add(atomic_numbers[element])
-        elif 1 <= int(element) < len(chemical_symbols):
-            numbers.add(int(element))
-        else:
-            raise ConfigError(f"model.elements: {element} is no atomic number")
-    return tuple(sorted(numbers))
 
 
 def derive(

@@ -37,6 +37,8 @@ class ResponsePotential(Potential):
     ['energies', 'polarization']
     """
 
+    takes_new_elements = False
+
     def __init__(self, backbone: dict[str, Any], head: dict[str, Any], has_energy: bool = True) -> None:
         made = build_potential(backbone)
         super().__init__(made.elements, made.cutoff)
@@ -95,6 +97,14 @@ class ResponsePotential(Potential):
         """Fill the buffers of the head alone, where the backbone is trained already."""
         for _ in self.head.watching(graphs):
             pass
+
+    def adapt_to(self, graphs: Iterable[AtomicGraph]) -> None:
+        """As the backbone; the scale of the head belongs to its weights."""
+        self.backbone.adapt_to(graphs)
+
+    def layer_names(self) -> list[tuple[str, ...]]:
+        """Those of the backbone, then the head."""
+        return [*(tuple(f"backbone.{name}" for name in layer) for layer in self.backbone.layer_names()), ("head",)]
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """What the backbone computes ahead."""

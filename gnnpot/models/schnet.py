@@ -103,6 +103,11 @@ class SchNet(EnergyPotential):
         self.readout = mlp([n_features, n_features // 2, 1], "shifted_softplus", last_bias=False)
         self._tables: tuple[WeightWatch, SchNetTables] | None = None
 
+    def layer_names(self) -> list[tuple[str, ...]]:
+        """Embeddings, interactions, readout."""
+        blocks = [(f"interactions.{k}",) for k in range(self.n_interactions)]
+        return [("embedding", "charge_embedding"), *blocks, ("readout",)]
+
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """The undirected pairs of the graph."""
         pair_of_edge, edge_of_pair = undirected_pairs(graph)

@@ -83,6 +83,12 @@ class DescriptorScale(nn.Module):
         self.lowest[met] = statistics.lowest[met].to(self.lowest)
         self.highest[met] = statistics.highest[met].to(self.highest)
 
+    def widen_by(self, statistics: "DescriptorStatistics") -> None:
+        """Let the range take in a further training set; elements that were not met keep theirs."""
+        met = statistics.count > 0
+        self.lowest[met] = torch.minimum(self.lowest[met], statistics.lowest[met].to(self.lowest))
+        self.highest[met] = torch.maximum(self.highest[met], statistics.highest[met].to(self.highest))
+
 
 class DescriptorStatistics:
     """Sums over the atoms of a training set, per element and function, in float64; atoms alone do not count."""

@@ -129,14 +129,25 @@ class ZBL(KeepsFloat64):
 
     def watching(self, graphs: Iterable[AtomicGraph]) -> Iterator[AtomicGraph]:
         """Hand the training graphs on, and set the outer radii at their end."""
-        shortest = torch.full((self.n_elements**2,), float("inf"), dtype=torch.float64)
+        nearest = torch.full(self.bonds.shape, torch.inf, dtype=torch.float64)
+        yield from self._measuring(graphs, nearest)
+        bonds = self.bonds.cpu()
+        self.outer_radii.copy_(torch.where(torch.isfinite(nearest), torch.minimum(nearest, bonds), UNSEEN * bonds))
+
+    def narrowing(self, graphs: Iterable[AtomicGraph]) -> Iterator[AtomicGraph]:
+        """Hand further training graphs on; at their end V is 0 in them too: no outer radius has grown."""
+        nearest = torch.full(self.bonds.shape, torch.inf, dtype=torch.float64)
+        yield from self._measuring(graphs, nearest)
+        self.outer_radii.copy_(torch.minimum(self.outer_radii.cpu(), nearest))
+
+    def _measuring(self, graphs: Iterable[AtomicGraph], nearest: Tensor) -> Iterator[AtomicGraph]:
+        """Hand graphs on and keep the shortest distance of each pair, less `MARGIN`, in ``nearest``."""
+        shortest = nearest.flatten()
         for graph in graphs:
             pairs = self._pair_types(self.element_table(graph.atomic_numbers), graph.edge_index)
             shortest.scatter_reduce_(0, pairs.cpu(), edge_vectors(graph).double().norm(dim=1).cpu(), "amin")
             yield graph
-        bonds = self.bonds.cpu()
-        nearest = shortest.reshape(bonds.shape) * (1.0 - MARGIN)
-        self.outer_radii.copy_(torch.where(torch.isfinite(nearest), torch.minimum(nearest, bonds), UNSEEN * bonds))
+        nearest.copy_(shortest.reshape(nearest.shape) * (1.0 - MARGIN))
 
     def _pair_types(self, types: Tensor, atoms: Tensor) -> Tensor:
         return gather(types, atoms[0]) * self.n_elements + gather(types, atoms[1])

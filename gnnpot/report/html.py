@@ -7,6 +7,7 @@ from typing import Any
 from gnnpot._version import __version__
 from gnnpot.keys import PROPERTIES, metric_name
 from gnnpot.report import sections
+from gnnpot.report.finetuning import finetuning_sections
 from gnnpot.report.formatting import part_title, significant
 from gnnpot.report.metrics import headline_part
 from gnnpot.report.page import Page
@@ -27,6 +28,7 @@ def run_page(record: RunRecord) -> Page:
     metrics, parts = record.metrics, record.parts
     candidates = (
         sections.result_section(metrics, parts),
+        *finetuning_sections(metrics),
         sections.learning_section(record.log),
         sections.parity_section(metrics, parts),
         sections.detail_section(metrics, parts),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gnnpot.keys import BORN, PROPERTIES, metric_name
 from gnnpot.report.parity import COMPARED, ParityData, parity_data
 
-NOT_PARTS = ("timing", "provenance")
+NOT_PARTS = ("timing", "provenance", "finetuning")
 """Entries of ``metrics.json`` that are not a part of the data."""
 
 BORN_NORMS = {"born_row_rmse_e": 3.0**0.5, "born_tensor_rmse_e": 3.0}

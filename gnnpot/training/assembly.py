@@ -14,12 +14,13 @@ from rich.console import Console
 
 from gnnpot.config import build
 from gnnpot.data.store import GraphStore
-from gnnpot.errors import TrainingError
+from gnnpot.errors import DivergenceError, TrainingError
 from gnnpot.keys import TRAINABLE
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import save
+from gnnpot.nn.adapters import merge_adapters
 from gnnpot.training.averaging import Averaging, WeightAverage
-from gnnpot.training.batches import BatchOrder, Indices, batch_size_of
+from gnnpot.training.batches import Indices, batch_size_of
 from gnnpot.training.course import Course
 from gnnpot.training.datamodule import TrainingData
 from gnnpot.training.dataset import Dataset, is_bundled, names_of
@@ -34,6 +35,7 @@ from gnnpot.training.quiet import without_notices
 from gnnpot.training.resume import CHECKPOINT_FILE, read_checkpoint
 from gnnpot.training.saving import Saving, StopAfterInterruptError, TrainingInterrupted, listening_for_interrupts
 from gnnpot.training.schedule import Budget, schedule_of, seconds_of
+from gnnpot.training.tuning import Tuning, batch_order, rated_groups
 from gnnpot.training.validation import Validation
 
 BUNDLED_SECONDS = 150.0
@@ -62,7 +64,10 @@ class Trained:
     epochs: int
     steps: int
     best_epoch: int
+    """1 for the first; 0 where a fine-tuning never came below its start."""
     is_main_process: bool
+    failure: str | None = None
+    """Why a fine-tuning ended before its time: its loss became no number."""
 
 
 def budget_of(config: dict[str, Any]) -> Budget:
@@ -92,14 +97,18 @@ def train(
     run_dir: Path,
     checkpoint: Path | None,
     console: Console,
+    tuning: Tuning | None = None,
 ) -> Trained:
     """Run the training to its end; the potential then holds the best validated weights, on the device of training.
 
+    A fine-tuning (with ``tuning``) starts from weights that count as a candidate for the best.
+
     Raises:
-        TrainingInterrupted: Ctrl-C; the training is saved, and the message says how to go on.
-        TrainingError: the loss is no number, or the checkpoint cannot be written.
+        TrainingInterrupted: Ctrl-C; the training is saved.
+        DivergenceError: the loss is no number, in a training from scratch.
+        TrainingError: the validation loss never was one, or the checkpoint cannot be written.
     """
-    terms, units = _objective(config, dataset, store, potential)
+    terms, units = objective(config, dataset, store, potential)
     clip = config["trainer"]["gradient_clip"]
     module = TrainingModule(
         potential,
@@ -107,26 +116,32 @@ def train(
         units,
         int(config["seed"]),
         None if clip is None else float(clip),
-        partial(_optimizer, config["optimizer"], potential.learning_rate),
+        partial(_optimizer, config["optimizer"], potential, 1.0 if tuning is None else tuning.layer_decay),
         partial(names_of, dataset.frames),
     )
     val = dataset.parts.get("val", np.zeros(0, dtype=np.int64))
     training = dataset.parts["train"]
     size = batch_size_of(config["batch_size"], store.n_atoms[training])
-    order = BatchOrder(training, size, int(config["seed"]), store.n_edges[training])
+    order = batch_order(training, size, int(config["seed"]), store.n_edges, tuning)
     data = TrainingData(store, order, val, precision_of(config))
     course = Course()
     pace = Pace(course, budget_of(config), schedule_of(config["optimizer"]["schedule"]), order.n_batches)
     log = TrainingLog(run_dir / "log.csv", [term.property for term in terms])
     display = ProgressDisplay(pace, console)
-    validation = _validation(config, dataset, store, pace, potential, data, log, display.show)
+    validation = _validation(config, dataset, store, pace, potential, data, log, display.show, tuning is not None)
     saving = Saving(run_dir / CHECKPOINT_FILE, course, partial(_keep_best, validation, potential, run_dir))
     averaging = [Averaging(validation.average)] if validation.average else []
     trainer = _trainer(config, pace.budget, [pace, *averaging, validation, saving, display])
     if trainer.is_global_zero:
         log.truncate(0 if checkpoint is None else int(read_checkpoint(checkpoint)["epoch"]) + 1)
+    failure = None
     with without_notices(), listening_for_interrupts(course):
-        _run(trainer, module, data, checkpoint, run_dir)
+        try:
+            _run(trainer, module, data, checkpoint)
+        except DivergenceError as error:
+            if tuning is None:
+                raise
+            failure = str(error)
     if not validation.best_weights:
         raise TrainingError("the validation loss was never a number: look at the validation frames and optimizer.lr")
     potential.load_state_dict(validation.best_weights)
@@ -139,24 +154,20 @@ def train(
         steps=trainer.global_step,
         best_epoch=course.best_epoch + 1,
         is_main_process=trainer.is_global_zero,
+        failure=failure,
     )
 
 
-def _run(
-    trainer: lightning.Trainer, module: TrainingModule, data: TrainingData, checkpoint: Path | None, run_dir: Path
-) -> None:
+def _run(trainer: lightning.Trainer, module: TrainingModule, data: TrainingData, checkpoint: Path | None) -> None:
     try:
         trainer.fit(
             module, datamodule=data, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True
         )
     except StopAfterInterruptError:
-        raise TrainingInterrupted(
-            f"interrupted after {trainer.global_step} steps and saved; go on with\n"
-            f"  gnnpot fit resume={run_dir}\nThe best model so far is in {run_dir / 'model'}"
-        ) from None
+        raise TrainingInterrupted(f"interrupted after {trainer.global_step} steps and saved") from None
 
 
-def _objective(
+def objective(
     config: dict[str, Any], dataset: Dataset, store: GraphStore, potential: Potential
 ) -> tuple[tuple[LossTerm, ...], LossUnits]:
     """Terms of the loss that model and training labels allow and that a trainable weight touches, and their units."""
@@ -166,12 +177,13 @@ def _objective(
 
 
 def _optimizer(
-    config: dict[str, Any], learning_rate: float, parameters: list[torch.nn.Parameter]
+    config: dict[str, Any], potential: Potential, layer_decay: float, parameters: list[torch.nn.Parameter]
 ) -> torch.optim.Optimizer:
     arguments = {key: value for key, value in config.items() if key != "schedule"}
     if arguments.get("lr") is None:
-        arguments["lr"] = learning_rate
-    optimizer: torch.optim.Optimizer = build(arguments, OPTIMIZERS, params=parameters)
+        arguments["lr"] = potential.learning_rate
+    groups = rated_groups(potential, parameters, float(arguments["lr"]), layer_decay)
+    optimizer: torch.optim.Optimizer = build(arguments, OPTIMIZERS, params=groups)
     return optimizer
 
 
@@ -184,6 +196,7 @@ def _validation(
     data: TrainingData,
     log: TrainingLog,
     show: Callable[[dict[str, float | int]], None],
+    counts_start: bool,
 ) -> Validation:
     settings = config["trainer"]
     decay = settings["ema"]
@@ -192,9 +205,8 @@ def _validation(
     if every is None:
         every = validation_interval(store.n_edges, dataset.parts["train"], data.val, pace.n_batches)
     patience = settings["early_stopping"]
-    return Validation(
-        data.validation_graphs, int(every), None if patience is None else int(patience), pace, average, log, show
-    )
+    stop_after = None if patience is None else int(patience)
+    return Validation(data.validation_graphs, int(every), stop_after, pace, average, log, show, counts_start)
 
 
 def _keep_best(validation: Validation, potential: Potential, run_dir: Path) -> None:
@@ -202,6 +214,7 @@ def _keep_best(validation: Validation, potential: Potential, run_dir: Path) -> N
     if validation.best_weights:
         best: Potential = copy.deepcopy(potential)
         best.load_state_dict(validation.best_weights)
+        merge_adapters(best)
         save(best, run_dir / "model", {"status": f"training not finished, epoch {validation.course.best_epoch + 1}"})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnnpot.errors import TrainingError
+from gnnpot.errors import DivergenceError
 from gnnpot.models.potential import Potential, derive
 from gnnpot.nn.convolution import only_parameters
 from gnnpot.training.agreement import over_processes
@@ -137,12 +137,12 @@ class TrainingModule(lightning.LightningModule):
         """Stop at a loss or gradient that is not a number, naming the frames of its batch.
 
         Raises:
-            TrainingError: that of a step since the last look is not finite.
+            DivergenceError: that of a step since the last look is not finite.
         """
         unchecked, self._unchecked = self._unchecked, []
         for what, value, indices in unchecked:
             if not math.isfinite(float(value)):
-                raise TrainingError(
+                raise DivergenceError(
                     f"the {what} became {float(value)} in epoch {self.trainer.current_epoch + 1}, on the batch of "
                     f"{self._name_frames(indices)}. Look at these frames, or lower optimizer.lr or "
                     "trainer.gradient_clip"

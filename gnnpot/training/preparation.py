@@ -20,10 +20,11 @@ from gnnpot.errors import ConfigError, DataWarning, GnnpotWarning, UnknownElemen
 from gnnpot.kinds import checked_kinds, hints_of
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import load
-from gnnpot.training.batches import Indices
+from gnnpot.training.batches import Indices, batch_size_of
 from gnnpot.training.datamodule import evaluation_batches
 from gnnpot.training.dataset import MODELS, Dataset, model_class
 from gnnpot.training.heads import add_head, freeze
+from gnnpot.training.threads import worthwhile_threads
 
 SAMPLED = 200
 """Training graphs that a model may look at before it is made."""
@@ -43,7 +44,7 @@ def prepare_model(config: dict[str, Any], dataset: Dataset) -> Potential:
         torch.manual_seed(int(config["seed"]))
         potential = _new_model(config, dataset) if config["checkpoint"] is None else load(config["checkpoint"])
         _refuse_unknown_elements(potential, dataset)
-        _look_at_charges(potential, dataset)
+        look_at_charges(potential, dataset)
         if config.get("head") is not None:
             potential = add_head(config, dataset, potential)
     freeze(potential, config)
@@ -79,7 +80,7 @@ def _refuse_unknown_elements(potential: Potential, dataset: Dataset) -> None:
                 )
 
 
-def _look_at_charges(potential: Potential, dataset: Dataset) -> None:
+def look_at_charges(potential: Potential, dataset: Dataset) -> None:
     """Refuse frames without a charge where the model takes it; warn of charges that it does not see."""
     if potential.takes_charge:
         refuse_without_charge(dataset.frames[k] for indices in dataset.parts.values() for k in indices.tolist())
@@ -148,3 +149,19 @@ def graphs_of(store: GraphStore, indices: Indices, fields: Sequence[str] | None 
     """Graphs of some structures in double precision, a batch at a time, with all fields or some."""
     for batch in evaluation_batches(store.n_edges, indices):
         yield store.batch(batch, torch.float64, fields)
+
+
+def threads_for(config: dict[str, Any], dataset: Dataset, store: GraphStore) -> int:
+    """Threads as asked for, or as a batch is worth.
+
+    Raises:
+        ConfigError: fewer than one.
+    """
+    asked = config["trainer"]["threads"]
+    if asked is not None:
+        if int(asked) < 1:
+            raise ConfigError(f"trainer.threads={asked} must be at least 1, or null to choose by the size of a batch")
+        return int(asked)
+    train = dataset.parts["train"]
+    n_structures = batch_size_of(config["batch_size"], store.n_atoms[train])
+    return worthwhile_threads(float(store.n_edges[train].mean()) * n_structures, torch.get_num_threads())

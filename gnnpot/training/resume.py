@@ -36,19 +36,19 @@ OPEN_ENDED = ("model.", "head", "optimizer.", "data.units.", "data.keys.")
 """Where keys are checked by what they configure, not by the defaults."""
 
 
-def completed(config: dict[str, Any]) -> dict[str, Any]:
+def completed(config: dict[str, Any], verb: str = "fit") -> dict[str, Any]:
     """A whole configuration from one that gives only some keys; groups may be named, as ``{"model": "hdnnp"}``.
 
     Raises:
         ConfigError: a key that does not exist.
     """
     named = {key: value for key, value in config.items() if key in GROUPS and isinstance(value, str)}
-    whole = compose("fit", [f"{key}={value}" for key, value in named.items()])
+    whole = compose(verb, [f"{key}={value}" for key, value in named.items()])
     given = {key: value for key, value in config.items() if key not in named}
     known = flatten(whole)
     for key in flatten(given):
         if key not in known and key not in whole and not key.startswith(OPEN_ENDED):
-            raise ConfigError(f"unknown key {key!r} for gnnpot fit; {nearest_key(key, known)}")
+            raise ConfigError(f"unknown key {key!r} for gnnpot {verb}; {nearest_key(key, known)}")
     return merged(whole, given)
 
 
@@ -75,21 +75,23 @@ def save_config(config: dict[str, Any], run_dir: Path) -> None:
         temporary.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def resumed_config(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+def resumed_config(config: dict[str, Any], run_dir: Path, verb: str = "fit") -> dict[str, Any]:
     """Configuration under which the training in ``run_dir`` goes on.
 
     It is the run's own. What was typed along with ``resume=`` (what differs from the defaults) must agree with it,
     but for the keys in `HARMLESS`, which take the new value.
 
     Raises:
-        ConfigError: no training there, or a change that matters, shown key by key.
+        ConfigError: no training there, one of another verb, or a change that matters, shown key by key.
     """
     if not (run_dir / CONFIG_FILE).is_file():
         raise ConfigError(
             f"resume={run_dir}: no training here ({CONFIG_FILE} is missing); give a run directory, as runs/my-run"
         )
-    saved = _with_newer_keys(yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8")), run_dir)
-    old, default, given = flatten(saved), flatten(compose("fit")), flatten(config)
+    saved = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+    _refuse_other_verb(saved, run_dir, verb)
+    saved = _with_newer_keys(saved, run_dir)
+    old, default, given = flatten(saved), flatten(compose(verb)), flatten(config)
     typed = {key: value for key, value in given.items() if key not in default or default[key] != value}
     changed = {k: v for k, v in typed.items() if k not in HARMLESS and (k not in old or old[k] != v)}
     if changed:
@@ -107,6 +109,15 @@ def resumed_config(config: dict[str, Any], run_dir: Path) -> dict[str, Any]:
             section, _, name = key.partition(".")
             saved[section][name] = typed[key]
     return {**saved, "run_dir": str(run_dir), "resume": str(run_dir)}
+
+
+def _refuse_other_verb(saved: dict[str, Any], run_dir: Path, verb: str) -> None:
+    """Only a fine-tuning compares itself with others."""
+    started_by = "finetune" if "compare" in saved else "fit"
+    if started_by != verb:
+        raise ConfigError(
+            f"resume={run_dir}: this is a run of gnnpot {started_by}; type gnnpot {started_by} resume={run_dir}"
+        )
 
 
 def _with_newer_keys(saved: dict[str, Any], run_dir: Path) -> dict[str, Any]:
@@ -158,3 +169,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} cannot be read ({type(error).__name__}: {error}); delete it to start the run anew"
         ) from None
     return content
+
+
+def how_to_go_on(interruption: BaseException, verb: str, run_dir: Path) -> str:
+    """What to type after Ctrl-C.
+
+    >>> print(how_to_go_on(KeyboardInterrupt("interrupted after 3 steps and saved"), "fit", Path("runs/a")))
+    interrupted after 3 steps and saved; go on with
+      gnnpot fit resume=runs/a
+    The best model so far is in runs/a/model
+    """
+    return (
+        f"{interruption}; go on with\n  gnnpot {verb} resume={run_dir}\nThe best model so far is in {run_dir / 'model'}"
+    )

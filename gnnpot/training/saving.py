@@ -103,8 +103,7 @@ class Saving(lightning.Callback):
         except OSError as error:
             kept = "; the one before it is intact" if self.path.is_file() else ""
             raise TrainingError(
-                f"{self.path} could not be written: {error}{kept}. Make room and go on with "
-                f"`gnnpot fit resume={self.path.parent}`"
+                f"{self.path} could not be written: {error}{kept}. Make room and go on with resume={self.path.parent}"
             ) from error
         now = time.monotonic()
         self._next_save = now + (now - started) / SAVING_SHARE

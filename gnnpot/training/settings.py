@@ -1,4 +1,4 @@
-"""What can be seen to be wrong in a configuration of `fit` before anything is read."""
+"""What can be seen to be wrong in the configuration of a training before anything is read."""
 
 from typing import Any
 
@@ -17,6 +17,8 @@ MAY_BE_NULL: dict[str, Any] = {
     "run_dir": str | None,
     "resume": str | None,
     "checkpoint": str | None,
+    "adapter_rank": int | None,
+    "compare.scratch": bool | None,
     "trainer.max_epochs": int | None,
     "trainer.max_time": str | int | None,
     "trainer.threads": int | None,
@@ -37,14 +39,14 @@ CHECKED_ELSEWHERE = ("model.", "head.", "freeze", "data.path", "trainer.devices"
 """Keys that take several kinds of values, or are arguments of a class."""
 
 
-def checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
+def checked_settings(settings: dict[str, Any], verb: str = "fit") -> dict[str, Any]:
     """The whole configuration, with values of the right kinds.
 
     Raises:
         ConfigError: a value that does not fit; the message names its key.
     """
     head_class(settings)
-    defaults = {key: type(value) for key, value in flatten(compose("fit")).items()}
+    defaults = {key: type(value) for key, value in flatten(compose(verb)).items()}
     hints = {
         key: kind
         for key, kind in defaults.items()

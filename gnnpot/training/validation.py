@@ -39,6 +39,7 @@ class Validation(lightning.Callback):
     Args:
         graphs: this process's validation graphs; the sums are taken over all processes.
         stop_after: validations without improvement after which the training stops (None: never).
+        counts_start: whether the weights before the first step are a candidate for the best.
         report: called with every new row of the log.
     """
 
@@ -51,6 +52,7 @@ class Validation(lightning.Callback):
         average: WeightAverage | None,
         log: TrainingLog,
         report: Callable[[dict[str, float | int]], None],
+        counts_start: bool = False,
     ) -> None:
         self._graphs = graphs
         self.every = every
@@ -59,12 +61,23 @@ class Validation(lightning.Callback):
         self.average = average
         self.table = log
         self._report = report
+        self.counts_start = counts_start
         self.best_weights: dict[str, Tensor] = {}
 
     @property
     def course(self) -> Course:
         """The numbers of this training."""
         return self.pace.course
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Where the start counts: validate it, as epoch 0 of the log."""
+        module: Any = pl_module
+        if not self.counts_start or self.best_weights:
+            return
+        row = self._measure(trainer, module, epochs=0)
+        self._record(row, -1, module.potential)
+        if trainer.is_global_zero:
+            self.table.add(row)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Validate if it is time, log, keep the best, stop early."""
@@ -74,7 +87,7 @@ class Validation(lightning.Callback):
             return
         module: Any = pl_module
         started = time.monotonic()
-        row = self._measure(trainer, module)
+        row = self._measure(trainer, module, epochs=epoch + 1)
         self._record(row, epoch, module.potential)
         self.course.validation_seconds = self._longest(trainer, time.monotonic() - started)
         if trainer.is_global_zero:
@@ -83,13 +96,13 @@ class Validation(lightning.Callback):
         if self.stop_after is not None and self.course.validations_since_best >= self.stop_after:
             trainer.should_stop = True
 
-    def _measure(self, trainer: lightning.Trainer, module: TrainingModule) -> dict[str, float | int]:
+    def _measure(self, trainer: lightning.Trainer, module: TrainingModule, epochs: int) -> dict[str, float | int]:
         train = module.take_epoch_sums().cpu()
         with self.average.applied() if self.average else nullcontext():
             sums = error_sums(module.potential, self._graphs(), module.terms, module.units)
             val = over_processes(sums, "sum")().cpu()
         row: dict[str, float | int] = {
-            "epoch": trainer.current_epoch + 1,
+            "epoch": epochs,
             "step": trainer.global_step,
             "seconds": round(self.course.seconds(), 3),
             "learning_rate": self.pace.learning_rate,

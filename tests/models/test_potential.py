@@ -8,7 +8,8 @@ from ase.build import bulk
 
 from gnnpot.data.graph import collate, edge_vectors, graph_from_atoms, sum_over_neighbors
 from gnnpot.errors import ConfigError, PropertyNotAvailableError
-from gnnpot.models.potential import EnergyPotential, OutputSlopes, Potential, derive, parse_elements
+from gnnpot.models.potential import EnergyPotential, OutputSlopes, Potential, derive
+from gnnpot.nn.elements import parse_elements
 
 
 class Springs(EnergyPotential):

@@ -299,6 +299,6 @@ def test_two_runs_of_the_same_second_have_folders_of_their_own(
 
             return datetime(2026, 1, 2, 3, 4, 5)
 
-    monkeypatch.setattr("gnnpot.training.fit.datetime", Stopped)
+    monkeypatch.setattr("gnnpot.training.folders.datetime", Stopped)
     folders = [fit({**settings(), "run_dir": None}).run_dir for _ in range(2)]
     assert [str(folder) for folder in folders] == ["runs/20260102-030405-schnet", "runs/20260102-030405-schnet-2"]

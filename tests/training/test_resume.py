@@ -39,7 +39,7 @@ def assert_same_run(first: Path | str, second: Path | str) -> None:
     logs = [read_log(Path(run) / "log.csv") for run in (first, second)]
     for column in logs[0]:
         if column != "seconds":
-            assert logs[0][column].tolist() == logs[1][column].tolist(), column
+            assert [repr(x) for x in logs[0][column]] == [repr(x) for x in logs[1][column]], column
 
 
 def start(config: dict[str, Any], tmp_path: Path) -> subprocess.Popen[bytes]:
