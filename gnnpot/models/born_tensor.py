@@ -9,6 +9,7 @@ from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead, with_sum_rule
 from gnnpot.nn.layers import mlp
+from gnnpot.nn.moment_kernels import write_products
 from gnnpot.nn.moments import NeighborMoments, pair_geometry
 from gnnpot.nn.near_pairs import NearPairs
 from gnnpot.nn.scaling import KeepsFloat64
@@ -78,9 +79,7 @@ class BornTensorHead(ResponseHead):
 
     def of_pairs(self, features: Tensor, pairs: NearPairs, graph: AtomicGraph) -> Tensor:
         """Born charges by compiled loops, of features on a CPU and the pairs closer than the cutoff."""
-        directions = torch.from_numpy(pairs.directions.astype(features.numpy().dtype))
-        harmonics = self.tables.harmonics(directions)
-        firsts, seconds = self.moments.of_pairs(features, pairs, harmonics)
+        firsts, seconds = self.moments.of_pairs(features, pairs, self.tables.harmonics_of(pairs, features.dtype))
         return self._from_moments(features, firsts, seconds, graph)
 
     def _from_moments(self, features: Tensor, firsts: Tensor, seconds: Tensor, graph: AtomicGraph) -> Tensor:
@@ -116,6 +115,13 @@ class _Tables(KeepsFloat64):
         outer = unit_vectors[:, :, None] * unit_vectors[:, None, :]
         return [unit_vectors, outer.flatten(1) @ self._products(1, 2).flatten(0, 1).to(outer.dtype)]
 
+    def harmonics_of(self, pairs: NearPairs, dtype: torch.dtype) -> list[Tensor]:
+        """`harmonics` by a compiled loop, on a CPU."""
+        directions = torch.from_numpy(pairs.directions)
+        seconds = directions.new_empty((len(directions), 5), dtype=dtype)
+        write_products(pairs.directions, self._products(1, 2).numpy(), seconds.numpy())
+        return [directions.to(dtype), seconds]
+
     def product(self, rank: int, left: Tensor, right: Tensor) -> Tensor:
         """Σ_c [left_c ⊗ right_c] of one rank, ``(n_atoms, 2 rank + 1)`` float64; both of degree 1, or both of 2."""
         outer = torch.bmm(left, right.transpose(1, 2)).double()
@@ -124,8 +130,8 @@ class _Tables(KeepsFloat64):
 
     def cartesian(self, irreps: list[Tensor]) -> Tensor:
         """The tensor ``(n_atoms, 3, 3)`` whose parts of rank 0, 1, 2 these are."""
-        parts = [torch.einsum("nk,abk->nab", x, self._products(1, rank)) for rank, x in zip(RANKS, irreps, strict=True)]
-        return parts[0] + parts[1] + parts[2]
+        basis = torch.cat([self._products(1, rank).flatten(0, 1) for rank in RANKS], dim=1)
+        return (torch.cat(irreps, dim=1) @ basis.T).unflatten(1, (3, 3))
 
     def _products(self, order: int, rank: int) -> Tensor:
         return self.get_buffer(f"products_{order}_{rank}")

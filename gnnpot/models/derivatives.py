@@ -139,9 +139,9 @@ def _from_enthalpy(given: EnthalpyGradients, graph: AtomicGraph, field: Tensor) 
     """Forces of U - E·P, F_i = Σ_edges + q_i E, with what comes with them."""
     energies, dipole, gradients, charges = given
     forces = _sums_of_arrays(gradients, graph, with_stress=False)["forces"]
-    ionic = charges.to(forces.dtype)[:, None] * gather(field, graph.batch)
+    forces.addcmul_(charges.to(forces.dtype)[:, None], field if graph.n_structures == 1 else gather(field, graph.batch))
     energy = sum_per_structure(energies, graph) - (field * dipole).sum(dim=1)
-    return {"energy": energy, "polarization": dipole, "forces": forces + ionic}
+    return {"energy": energy, "polarization": dipole, "forces": forces}
 
 
 def _from_tensors(given: BornGradients, graph: AtomicGraph, request: Request) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from gnnpot.models.heads import ResponseHead, share_equally, total_charges
 from gnnpot.nn.layers import ElementTable, mlp
 from gnnpot.nn.moments import NeighborMoments, pair_geometry
 from gnnpot.nn.near_pairs import Array, NearPairs
-from gnnpot.nn.polarization_kernels import PolarizationArrays, dipoles_and_gradients
+from gnnpot.nn.polarization_kernels import PolarizationArrays, polarization_and_gradients
 from gnnpot.nn.scaling import KeepsFloat64
 from gnnpot.nn.watch import WeightWatch
 
@@ -135,14 +135,21 @@ class PolarizationHead(ResponseHead):
             field: E ``(n_structures, 3)``.
         """
         values = features.numpy()
-        pushes = gather(-field * self.born_scale.scale.to(field.dtype), graph.batch).numpy()
         places = self.moments.places(pairs.distances, values.dtype)
-        directions = pairs.directions.astype(values.dtype)
-        dipoles, by_features, by_vectors = dipoles_and_gradients(
-            self._current_arrays(), values, pushes, pairs.atoms, *places, pairs.distances, directions
+        polarization, by_features, by_vectors = polarization_and_gradients(
+            self._current_arrays(),
+            float(self.born_scale.scale),
+            values,
+            charges.numpy(),
+            graph.positions.numpy(),
+            graph.batch.numpy(),
+            field.numpy(),
+            pairs.atoms,
+            pairs.distances,
+            pairs.directions.astype(values.dtype),
+            *places,
         )
-        polarization = self._total(torch.from_numpy(dipoles), charges, graph)
-        return OfField(polarization, torch.from_numpy(by_features), by_vectors)
+        return OfField(torch.from_numpy(polarization), torch.from_numpy(by_features), by_vectors)
 
     def _current_arrays(self) -> PolarizationArrays:
         """Weights as they are; made anew when one has changed."""

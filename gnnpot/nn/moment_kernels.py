@@ -15,6 +15,18 @@ from gnnpot.nn.convolution_kernels import interpolate
 Array: TypeAlias = npt.NDArray[Any]
 
 
+@compiled()
+def write_products(directions: Array, coefficients: Array, out: Array) -> None:
+    """Write Σ_ab d_a d_b q_abm of every pair to out_pm, q ``(3, 3, n_m)``: functions of the second degree."""
+    for p in range(len(directions)):
+        for m in range(coefficients.shape[2]):
+            total = 0.0
+            for a in range(3):
+                for b in range(3):
+                    total += directions[p, a] * directions[p, b] * coefficients[a, b, m]
+            out[p, m] = total
+
+
 @compiled(sums=True)
 def add_moments(
     values: Array,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -64,7 +63,7 @@ class NeighborMoments(nn.Module):
         self.cutoff_function = PolynomialCutoff(cutoff)
         self.of_neighbor = nn.Linear(n_inputs, sum(n_channels))
         self.of_distance = nn.Linear(n_radial, sum(n_channels))
-        self._table: tuple[WeightWatch, Array] | None = None
+        self._tables: tuple[WeightWatch, list[Array]] | None = None
         nn.init.normal_(self.of_neighbor.weight, std=n_inputs**-0.5)
         nn.init.normal_(self.of_distance.weight, std=SUM_OF_SQUARES**-0.5)
 
@@ -90,25 +89,15 @@ class NeighborMoments(nn.Module):
     @torch.no_grad()
     def of_pairs(self, features: Tensor, pairs: NearPairs, harmonics: Sequence[Tensor]) -> list[Tensor]:
         """`forward` by compiled loops, where nothing is differentiated; all on a CPU."""
-        values, table = self.of_neighbor(features), self._current_table()
-        kind = values.numpy().dtype
-        places = self.places(pairs.distances, kind)
-        found, start = [], 0
-        for degree, (n, y) in enumerate(zip(self.n_channels, harmonics, strict=True), start=1):
-            moments = np.zeros((len(values), y.shape[1], n), dtype=kind)
-            columns = slice(start, start + n)
-            add_moments(
-                values.numpy()[:, columns],
-                table[:, columns],
-                places.weights,
-                places.first,
-                y.numpy(),
-                (-1) ** degree,
-                pairs.atoms,
-                moments,
-            )
-            found.append(torch.from_numpy(moments))
-            start += n
+        all_values = self.of_neighbor(features)
+        places = self.places(pairs.distances, all_values.numpy().dtype)
+        found = []
+        parts = zip(all_values.split(self.n_channels, dim=1), self._current_tables(), harmonics, strict=True)
+        for degree, (values, table, y) in enumerate(parts, start=1):
+            moments = values.new_zeros(len(values), y.shape[1], values.shape[1])
+            arrays = (values.contiguous().numpy(), table, places.weights, places.first, y.numpy())
+            add_moments(*arrays, (-1) ** degree, pairs.atoms, moments.numpy())
+            found.append(moments)
         return found
 
     def places(self, distances: Array, dtype: npt.DTypeLike) -> SplinePlaces:
@@ -116,11 +105,12 @@ class NeighborMoments(nn.Module):
         envelope = self.cutoff_function
         return spline_places(distances, envelope.cutoff, self.spline.n_intervals, envelope.exponent, dtype)
 
-    def _current_table(self) -> Array:
-        """`filter_table`, made anew when a weight has changed."""
-        if self._table is None or not self._table[0].sees_no_change():
-            self._table = WeightWatch(self), self.filter_table().numpy()
-        return self._table[1]
+    def _current_tables(self) -> list[Array]:
+        """`filter_table` of each degree, made anew when a weight has changed."""
+        if self._tables is None or not self._tables[0].sees_no_change():
+            tables = self.filter_table().split(self.n_channels, dim=1)
+            self._tables = WeightWatch(self), [table.contiguous().numpy() for table in tables]
+        return self._tables[1]
 
 
 def _signed_convolution(

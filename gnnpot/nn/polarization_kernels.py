@@ -46,45 +46,46 @@ class PolarizationArrays(NamedTuple):
 
 
 @compiled()
-def dipoles_and_gradients(
+def polarization_and_gradients(
     head: PolarizationArrays,
+    scale: float,
     features: Array,
-    directions_of_dipoles: Array,
+    charges: Array,
+    positions: Array,
+    batch: Array,
+    field: Array,
     pair_atoms: Array,
+    distances: Array,
+    directions: Array,
     first: Array,
     weights: Array,
     slopes: Array,
-    distances: Array,
-    directions: Array,
 ) -> tuple[Array, Array, Array]:
-    """μ ``(n_atoms, 3)``; of Σ_i e_i·μ_i, e ``directions_of_dipoles``, ∂/∂x and ∂/∂r_ij ``(n_pairs, 3)``."""
-    n_atoms, n_channels = len(features), len(head.gates_bias)
-    shape = (n_atoms, n_channels)
-    values = np.empty(shape, features.dtype)
+    """P = Σ_i q_i r_i + s Σ_i μ_i of every structure; of -E·s Σ_i μ_i, ∂/∂x and ∂/∂r_ij ``(n_pairs, 3)``."""
+    n_atoms, n_channels, dtype = len(features), len(head.gates_bias), features.dtype
+    e = np.empty((n_atoms, 3), dtype)
+    for i in range(n_atoms):
+        for a in range(3):
+            e[i, a] = -scale * field[batch[i], a]
+    values = np.empty((n_atoms, n_channels), dtype)
     write_product(features, head.values, values)
     values += head.values_bias
-    moments = np.zeros((n_atoms, 3, n_channels), features.dtype)
+    moments = np.zeros((n_atoms, 3, n_channels), dtype)
     add_moments(values, head.filters, weights, first, directions, -1, pair_atoms, moments)
-    dipoles, by_moments, by_features = _through_gates(head, features, moments, directions_of_dipoles)
-    by_values = np.zeros(shape, features.dtype)
-    by_vectors = np.empty(directions.shape, features.dtype)
+    dipoles, by_moments, by_features = _through_gates(head, features, moments, e)
+    polarization = np.zeros(field.shape, np.float64)
+    for i in range(n_atoms):
+        for a in range(3):
+            polarization[batch[i], a] += charges[i] * np.float64(positions[i, a]) + scale * np.float64(dipoles[i, a])
+    by_values, by_vectors = np.zeros(values.shape, dtype), np.empty(directions.shape, dtype)
     add_vector_gradients(
-        by_moments,
-        values,
-        head.filters,
-        weights,
-        slopes,
-        first,
-        distances,
-        directions,
-        pair_atoms,
-        by_values,
-        by_vectors,
-    )
-    product = np.empty(features.shape, features.dtype)
+        by_moments, values, head.filters, weights, slopes, first, distances, directions, pair_atoms,
+        by_values, by_vectors,
+    )  # fmt: skip
+    product = np.empty(features.shape, dtype)
     write_product(by_values, head.values_back, product)
     by_features += product
-    return dipoles, by_features, by_vectors
+    return polarization, by_features, by_vectors
 
 
 @compiled()
