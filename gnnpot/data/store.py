@@ -5,6 +5,7 @@ that a dataset may be larger than the memory.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from gnnpot._version import __version__
+from gnnpot.data.bulk_rows import SMALLEST, BulkRows
 from gnnpot.data.folder_cache import default_cache_dir, open_or_fill
 from gnnpot.data.frames import fingerprint
 from gnnpot.data.graph import AtomicGraph, graph_from_atoms
@@ -52,6 +54,8 @@ class GraphStore:
         self._manifest = Manifest.read(self.folder)
         self._arrays = {name: self._map_field(name, field) for name, field in self._manifest.fields.items()}
         self._offsets = {dimension: self._map_offsets(dimension) for dimension in self._manifest.dimensions}
+        bulky = {name: field for name, field in self._manifest.fields.items() if self._is_bulky(field)}
+        self._bulk = {name: self._open_bulk(name, field) for name, field in bulky.items()}
 
     @classmethod
     def open(cls, folder: str | Path) -> "GraphStore":
@@ -112,10 +116,21 @@ class GraphStore:
         tensors["batch"] = torch.from_numpy(np.repeat(np.arange(len(chosen)), rows.counts["atom"]))
         return AtomicGraph(**tensors)
 
+    def announce(self, indices: IntArray) -> None:
+        """Tell the system that batches of these structures will be asked for soon."""
+        rows = _BatchRows(np.asarray(indices), self._offsets)
+        for name, bulk in self._bulk.items():
+            dimension = self._manifest.fields[name].rows
+            bulk.announce(rows.first[dimension], rows.last[dimension])
+
     def _read(self, name: str, rows: "_BatchRows", dtype: torch.dtype) -> torch.Tensor:
         field = self._manifest.fields[name]
         target = _batch_dtype(name, field, dtype)
-        values = rows.take(self._arrays[name], field.rows, target)
+        if name in self._bulk:
+            found = self._bulk[name].read(rows.first[field.rows], rows.last[field.rows])
+            values = found.astype(target, copy=False)
+        else:
+            values = rows.take(self._arrays[name], field.rows, target)
         if field.shift:
             shift = rows.shift(field.rows, field.shift)
             values += shift.reshape(-1, *(1,) * (values.ndim - 1))
@@ -139,6 +154,14 @@ class GraphStore:
     def _map_field(self, name: str, field: StoredField) -> Array:
         shape = (self._manifest.n_rows[field.rows], *field.row_shape)
         return _mapped(array_path(self.folder, name), np.dtype(field.dtype), shape)
+
+    def _is_bulky(self, field: StoredField) -> bool:
+        """Whether the rows of a structure are many bytes, on a system that can read them at once."""
+        size = field.n_bytes(self._manifest.n_rows[field.rows])
+        return hasattr(os, "preadv") and size >= SMALLEST * max(len(self), 1)
+
+    def _open_bulk(self, name: str, field: StoredField) -> BulkRows:
+        return BulkRows(array_path(self.folder, name), np.dtype(field.dtype), field.row_shape)
 
     def _map_offsets(self, dimension: str) -> IntArray:
         path = offsets_path(self.folder, dimension)

@@ -25,6 +25,9 @@ FEWEST_STRUCTURES = 4
 ALIKE = 1.2
 """Largest over smallest number of edges up to which structures count as alike: their number alone is balanced."""
 
+ANNOUNCED = 4
+"""Batches beyond the two in memory that the system is told of, so that it reads them from the disk meanwhile."""
+
 SHUFFLE = 0.3
 """By how much numbers of edges are taken wrongly, at random, for the order in which batches are filled; without it
 the same structures would meet in every epoch."""
@@ -181,22 +184,32 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         batches = self.sampler.batches(self.sampler.epoch)
-        start, self._start = self._start, 0
+        start, self._start, announced = self._start, 0, 0
         with ThreadPoolExecutor(1, thread_name_prefix="gnnpot-batches") as reader:
             ahead: deque[Future[TrainingBatch]] = deque()
             for k in range(start, len(batches)):
                 ahead.extend(reader.submit(self._read, indices) for indices in batches[k + len(ahead) : k + 2])
+                reader.submit(self._announce, batches[max(announced, k + 2) : k + 2 + ANNOUNCED])
+                announced = k + 2 + ANNOUNCED
                 asked = time.perf_counter()
                 batch = ahead.popleft().result()
                 self.waited_seconds += time.perf_counter() - asked
                 self._given = k + 1
                 yield batch
 
+    def _announce(self, batches: list[Indices]) -> None:
+        """Have the disk at work on batches to come."""
+        for indices in batches:
+            self.store.announce(self._own(indices))
+
     def _read(self, indices: Indices) -> TrainingBatch:
         """This process's part of a batch."""
-        own = share_of(indices, self.store.n_edges[indices], self.rank, self.n_processes)
+        own = self._own(indices)
         chosen = own if len(own) else indices[:1]
         return TrainingBatch(self.store.batch(chosen, self.dtype), indices, chosen, float(len(own) > 0))
+
+    def _own(self, indices: Indices) -> Indices:
+        return share_of(indices, self.store.n_edges[indices], self.rank, self.n_processes)
 
     def state_dict(self) -> dict[str, int]:
         """Number of batches of the running epoch that were given out."""

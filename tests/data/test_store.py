@@ -82,6 +82,17 @@ def test_batch_equals_collated_graphs(
     assert_same(store.batch(indices, dtype), cast(collate([graphs[k] for k in indices]), dtype))
 
 
+def test_rows_read_from_disk_equal_mapped_ones(
+    tmp_path: Path, frames: list[ase.Atoms], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = cached_store(frames, CUTOFF, with_extras, cache_dir=tmp_path)
+    monkeypatch.setattr("gnnpot.data.store.SMALLEST", 1)
+    read = GraphStore.open(store.folder)
+    for indices in ([3, 0, 2], [0, 1, 2, 3], [4, 4]):
+        read.announce(np.array(indices))
+        assert_same(read.batch(indices), store.batch(indices))
+
+
 def test_a_batch_appended_equals_its_graphs_appended(tmp_path: Path, frames: list[ase.Atoms]) -> None:
     graphs = graphs_of(frames)
     for name, pieces in {"one": graphs, "two": [collate(graphs[:4]), graphs[4]]}.items():
