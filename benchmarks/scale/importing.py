@@ -2,12 +2,14 @@
 
 python benchmarks/scale/importing.py --gigabytes 2.2 --folder /tmp/import
 
-Writes a file of that layout (random crystals, as many sites and frames of a material as the real one has on average),
-imports it, then imports it again in processes that are killed on the way. File and stores are removed at the end.
+Writes a file of that layout (random crystals, as many sites and frames of a material as the real one has on average,
+300 different materials over and over), imports it, then imports it again in processes that are killed on the way. File
+and stores are removed at the end.
 """
 
 import argparse
 import hashlib
+import itertools
 import json
 import resource
 import shutil
@@ -25,6 +27,8 @@ SITES = 31
 """Mean number of sites of a frame of MPtrj: 49,295,660 forces in 1,580,395 frames."""
 FRAMES = 11
 """Mean number of frames of a material: 1,580,395 in 145,923."""
+DIFFERENT = 300
+NAME = "mp-000000"
 KILLED_AFTER = (25.0, 60.0)
 """Seconds after which two processes are killed."""
 
@@ -58,20 +62,29 @@ def frame(random: np.random.Generator, symbols: list[str], material: str) -> dic
     }  # fmt: skip
 
 
+def materials() -> list[tuple[str, int]]:
+    """Different materials as JSON, with NAME in the place of the identifier, and their numbers of frames."""
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(DIFFERENT):
+        symbols = random.choice(ELEMENTS, int(random.integers(2, 2 * SITES - 1))).tolist()
+        count = int(random.integers(1, 2 * FRAMES))
+        entries = {f"{NAME}-0-{k}": frame(random, symbols, NAME) for k in range(count)}
+        found.append((json.dumps(entries), count))
+    return found
+
+
 def write(path: Path, n_bytes: float) -> int:
     """Write a file of at least so many bytes; the number of its frames."""
-    random = np.random.default_rng(0)
-    n_frames = n_materials = 0
+    templates = materials()
+    n_frames = n_written = 0
     with path.open("w", encoding="utf-8") as file:
         file.write("{")
-        while file.tell() < n_bytes:
-            n_sites = int(random.integers(2, 2 * SITES - 1))
-            symbols = random.choice(ELEMENTS, n_sites).tolist()
-            count = int(random.integers(1, 2 * FRAMES))
-            material = f"mp-{n_materials}"
-            entries = {f"{material}-0-{k}": frame(random, symbols, material) for k in range(count)}
-            file.write((", " if n_materials else "") + f'"{material}": ' + json.dumps(entries))
-            n_materials, n_frames = n_materials + 1, n_frames + count
+        for k, (text, count) in enumerate(itertools.cycle(templates)):
+            file.write((", " if k else "") + f'"mp-{k}": ' + text.replace(NAME, f"mp-{k}"))
+            n_written, n_frames = n_written + len(text), n_frames + count
+            if n_written > n_bytes:
+                break
         file.write("}")
     return n_frames
 

@@ -23,6 +23,7 @@ class DataRequest:
     units: Mapping[str, str] | None
     keys: Mapping[str, str] | None
     charge: float | None
+    only: Mapping[str, Any] | None
     energy: str
     skip_broken: bool
     calculator: str | None
@@ -39,6 +40,7 @@ def data(
     units: Mapping[str, str] | None = None,
     keys: Mapping[str, str] | None = None,
     charge: float | None = None,
+    only: Mapping[str, Any] | None = None,
     energy: str = "uncorrected",
     skip_broken: bool = False,
     calculator: str | None = None,
@@ -59,6 +61,7 @@ def data(
         units: of files whose format leaves them open.
         keys: names of the labels in the files.
         charge: total charge in e of frames that state none.
+        only: of ``convert`` and ``split``, entries of the frames that are taken, as ``{functional: GGA}``.
         energy: of an import, ``uncorrected`` or ``corrected``.
         skip_broken: of an import and of labels, leave out what cannot be used.
         calculator: that labels.
@@ -78,7 +81,19 @@ def data(
     if output is None and kind != "check":
         raise ConfigError(f"gnnpot data kind={kind} needs output=: the {OUTPUTS[kind]}")
     request = DataRequest(
-        path, output, format, units, keys, charge, energy, skip_broken, calculator, arguments or {}, licence, asked
+        path,
+        output,
+        format,
+        units,
+        keys,
+        charge,
+        only,
+        energy,
+        skip_broken,
+        calculator,
+        arguments or {},
+        licence,
+        asked,
     )
     return KINDS[kind](request)
 
@@ -102,7 +117,7 @@ def _check(asked: DataRequest) -> Any:
 
 
 def _convert(asked: DataRequest) -> Any:
-    return convert_data(asked.path, asked.output, asked.format, asked.units, asked.keys, asked.charge)
+    return convert_data(asked.path, asked.output, asked.format, asked.units, asked.keys, asked.charge, asked.only)
 
 
 def _split(asked: DataRequest) -> Any:
@@ -110,7 +125,7 @@ def _split(asked: DataRequest) -> Any:
     kind: SplitKind | None = drawn["kind"]
     return split_data(
         asked.path, asked.output, kind, drawn["fractions"], drawn["group_by"], int(drawn["seed"]),
-        asked.format, asked.units, asked.keys, asked.charge,
+        asked.format, asked.units, asked.keys, asked.charge, asked.only,
     )  # fmt: skip
 
 

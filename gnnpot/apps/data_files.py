@@ -14,7 +14,7 @@ from gnnpot.apps.progress import StepProgress
 from gnnpot.data.bundled import bundled_path
 from gnnpot.data.destinations import write_data
 from gnnpot.data.frame_store import FrameStore
-from gnnpot.data.frames import Frames, atom_counts, selected
+from gnnpot.data.frames import Frames, atom_counts, selected, where
 from gnnpot.data.import_sources import FileSource, JsonSource
 from gnnpot.data.importing import Source, import_frames
 from gnnpot.data.labels import attach_labels, frame_name
@@ -130,6 +130,7 @@ def convert_data(
     units: Mapping[str, str] | None = None,
     keys: Mapping[str, str] | None = None,
     charge: float | None = None,
+    only: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write frames of any format that is read as extended XYZ, as n2p2's ``input.data``, or as a frame store.
 
@@ -141,11 +142,12 @@ def convert_data(
         units: of files whose format leaves them open.
         keys: names of the labels in the files.
         charge: total charge in e of frames that state none.
+        only: entries of the frames that are written, as ``{"functional": "GGA"}``.
 
     Raises:
-        DataError: files that cannot be read, or frames that the other format cannot hold.
+        DataError: files that cannot be read, no frame with these entries, or frames that the other format cannot hold.
     """
-    frames = open_paths(path, format, units, keys, charge)
+    frames = where(open_paths(path, format, units, keys, charge), only or {})
     written = write_data(output, frames, {"title": "converted", "energy": "as in the files"})
     say(Console(), f"{len(frames):,} frames written to {written}")
     return written
@@ -162,6 +164,7 @@ def split_data(
     units: Mapping[str, str] | None = None,
     keys: Mapping[str, str] | None = None,
     charge: float | None = None,
+    only: Mapping[str, Any] | None = None,
 ) -> Split:
     """Write training, validation and test frames, and ``split.json``, into a folder.
 
@@ -178,6 +181,7 @@ def split_data(
         units: of the files.
         keys: names of the labels in the files.
         charge: total charge in e of frames that state none.
+        only: entries of the frames that are split, as ``{"functional": "GGA"}``.
 
     Raises:
         ConfigError: fractions that do not add up to 1; a folder that holds a split already.
@@ -186,7 +190,7 @@ def split_data(
     folder = Path(output).expanduser()
     if (folder / SPLIT_FILE).exists():
         raise ConfigError(f"output={folder} holds a split already: choose another folder, or delete it")
-    frames = open_paths(path, format, units, keys, charge)
+    frames = where(open_paths(path, format, units, keys, charge), only or {})
     split = split_frames(frames, kind, fractions, group_by, seed)
     folder.mkdir(parents=True, exist_ok=True)
     suffix = "" if isinstance(frames, Frames) else ".extxyz"

@@ -124,10 +124,6 @@ class FrameWriter:
                 stacklevel=2,
             )
 
-    def describe(self, **facts: Any) -> None:
-        """Add to the description, which is written with the next commit."""
-        self._index.description |= facts
-
     def _opened(self, description: dict[str, Any]) -> FrameIndex:
         if not (self.folder / INDEX).is_file():
             if self.folder.exists() and any(self.folder.iterdir()):

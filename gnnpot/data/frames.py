@@ -5,7 +5,8 @@ answers questions about all of them from its columns.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import ase
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from gnnpot.data.compositions import cell_formula, reduced_formula
 from gnnpot.data.hashing import data_sha256, joined_sha256
 from gnnpot.data.labels import frame_name, labels_of, named_frame
+from gnnpot.errors import DataError
 from gnnpot.keys import PROPERTIES
 
 IntArray = npt.NDArray[np.int64]
@@ -28,6 +30,9 @@ ORIGIN = "source_in_file"
 PROVENANCE = (MATERIAL, FRAME, FUNCTIONAL, FORMULA, ORIGIN)
 """Entries of ``atoms.info`` that tell where a frame comes from: the material's identifier, the frame's own, the
 functional or run type, the reduced formula, and the collection."""
+N_LISTED = 8
+"""Values of an entry that a message lists."""
+
 UNKNOWN = "unknown"
 """Functional of frames whose file does not say."""
 
@@ -169,6 +174,29 @@ def selected(frames: Sequence[ase.Atoms], chosen: npt.ArrayLike) -> Sequence[ase
     if isinstance(frames, Frames):
         return SelectedFrames(frames, chosen)
     return [frames[k] for k in np.asarray(chosen).tolist()]
+
+
+def where(frames: Sequence[ase.Atoms], entries: Mapping[str, Any]) -> Sequence[ase.Atoms]:
+    """Frames whose entries of ``info`` have the given values, compared as text.
+
+    Raises:
+        DataError: no frame has such an entry, or none has these values; the message lists those that there are.
+
+    >>> frames = [ase.Atoms("H", info={"functional": name}) for name in ("GGA", "GGA+U", "GGA")]
+    >>> len(where(frames, {"functional": "GGA"}))
+    2
+    """
+    if not entries:
+        return frames
+    kept = np.ones(len(frames), dtype=bool)
+    for key, wanted in entries.items():
+        found = entries_of(frames, key)
+        kept &= np.array([value is not None and str(value) == str(wanted) for value in found], dtype=bool)
+        if not kept.any():
+            counts = Counter(str(value) for value in found if value is not None).most_common(N_LISTED)
+            listed = ", ".join(f"{value} ({n:,} frames)" for value, n in counts) or "no frame has that entry"
+            raise DataError(f"where: no frame is left with {key}={wanted}; {key}: {listed}")
+    return selected(frames, np.flatnonzero(kept))
 
 
 def atom_counts(frames: Sequence[ase.Atoms]) -> IntArray:

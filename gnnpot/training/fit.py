@@ -26,6 +26,7 @@ from gnnpot.training.heads import (
 )
 from gnnpot.training.inspection import inspect_data
 from gnnpot.training.preparation import graphs_of, prepare_model, prepare_store, threads_for
+from gnnpot.training.progress import graph_progress
 from gnnpot.training.results import card_of, cost_of, errors_of_parts, origin_of, print_result, write_results
 from gnnpot.training.resume import checkpoint_of, completed, how_to_go_on, resumed_config, save_config
 from gnnpot.training.saving import TrainingInterrupted
@@ -71,7 +72,7 @@ def fit(config: Mapping[str, Any]) -> FitResult:
             inspect_data(dataset, settings["loss"], console, learned)
             warn_of_missing_labels(settings, dataset)
         potential = prepare_model(settings, dataset)
-        store = prepare_store(settings, dataset, potential)
+        store = prepare_store(settings, dataset, potential, graph_progress(console))
         learn_buffers(potential, settings, graphs_of(store, dataset.parts["train"]))
         if is_main:
             save_config(settings, run_dir)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -14,6 +15,7 @@ from gnnpot.report.terminal import say
 from gnnpot.training.pace import Pace
 
 REFRESH_SECONDS = 0.5
+SLOW_SECONDS = 10.0
 LINES = 20
 """Plain lines that a training writes from start to end, about."""
 
@@ -30,6 +32,21 @@ def errors_text(row: dict[str, float | int], part: str = "val") -> str:
         if value is not None:
             texts.append(f"{name} {significant(value)} {PROPERTIES[name].report_unit}")
     return ", ".join(texts)
+
+
+def graph_progress(console: Console) -> Callable[[int, int], None]:
+    """Called with (graphs done, all graphs), says at every tenth how far they are, once they take ten seconds."""
+    started, shown = time.monotonic(), 0
+
+    def show(done: int, n_graphs: int) -> None:
+        nonlocal shown
+        seconds, tenth = time.monotonic() - started, 10 * done // n_graphs
+        if tenth > shown and seconds > SLOW_SECONDS:
+            left = duration(seconds * (n_graphs - done) / done)
+            say(console, f"graphs: {done:,} of {n_graphs:,}, {left} left")
+            shown = tenth
+
+    return show
 
 
 class ProgressDisplay(lightning.Callback):

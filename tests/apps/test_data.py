@@ -134,6 +134,17 @@ def test_parts_of_a_split_are_whole_materials(tmp_path, copper, store):
         split_data(copper, tmp_path / "parts.extxyz")
 
 
+def test_frames_of_one_functional_alone(tmp_path, store):
+    frames = read(store)
+    for k, atoms in enumerate(frames):
+        atoms.info["functional"] = "GGA+U" if k % 3 else "GGA"
+    both = write_frames(tmp_path / "both", frames, {})
+    alone = FrameStore(convert_data(both, tmp_path / "alone", only={"functional": "GGA"}))
+    assert alone.contents.total("functionals") == {"GGA": 8}
+    with pytest.raises(DataError, match=r"no frame is left with functional=PBE; functional: GGA\+U \(16 frames\), GGA"):
+        split_data(both, tmp_path / "parts", only={"functional": "PBE"})
+
+
 def test_splits_from_the_command_line(tmp_path, copper, capsys):
     words = [f"path={copper}", f"output={tmp_path / 'parts'}", "split.fractions=[0.5,0,0.5]", "split.kind=random"]
     assert main(["data", "kind=split", *words]) == 0
