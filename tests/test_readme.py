@@ -12,6 +12,7 @@ from gnnpot.cli import VERBS, main
 README = Path(gnnpot.__file__).parents[1] / "README.md"
 QUICK = {
     "fit": ["trainer.max_epochs=10", "trainer.max_time=null"],
+    "finetune": ["trainer.max_epochs=2", "compare.scratch=false"],
     "md": ["steps=45", "trajectory_interval=1"],
     "phonon": ["relax=false", "cell=false", "supercell=1", "mesh=10", "points=3"],
     "analyze": ["blocks=2", "skip=0"],

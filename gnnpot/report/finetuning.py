@@ -12,12 +12,13 @@ Account = Mapping[str, Any]
 
 TITLES = {
     "base": "base",
-    "base_refitted": "base, references re-fitted",
+    "base_refitted": "base, re-fitted",
     "finetuned": "fine-tuned",
     "scratch": "from scratch",
 }
 """Models that a fine-tuning compares, by their names in ``metrics.json``."""
 
+DRAWN = ("forces", "energy")
 COMPARED = ("energy", "forces", "stress", "born_effective_charges")
 PART_TITLES = {"val": "validation MAE", "test": "test MAE", "held_out": "held-out old frames, MAE"}
 
@@ -64,23 +65,30 @@ def models_table(account: Account) -> Table:
     columns = [Column("error", is_number=False)]
     columns += [Column(TITLES[name] + (" (kept)" if name == account["kept"] else "")) for name in models]
     told = tuple(row for row in rows if any(cell != MISSING for cell in row[1:]))
-    caption = "The model of the lowest validation loss is kept."
+    caption = (
+        "The model of the lowest validation loss is kept. Re-fitted: with reference energies fitted to the new data."
+    )
     if any(row[0].startswith(PART_TITLES["held_out"]) for row in told):
         caption += " Energies of old frames are measured from the checkpoint's reference energies."
     return Table(tuple(columns), told, caption=caption)
 
 
-def finetuning_sections(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
-    """The comparison, the shifts of the reference energies, and what was trained; none for other trainings."""
+def finetuning_sections(
+    metrics: Mapping[str, Any], log: Mapping[str, Any], scratch_log: Mapping[str, Any]
+) -> tuple[Section, ...]:
+    """The comparison, the shifts of the reference energies, and what was trained; none for other trainings.
+
+    Args:
+        metrics: content of ``metrics.json``.
+        log: columns of ``log.csv`` of the fine-tuning.
+        scratch_log: columns of that of the training from scratch, empty without one.
+    """
     account = metrics.get("finetuning")
     if account is None:
         return ()
-    blocks: list[Block] = [Text(account["verdict"])]
-    blocks += [Text(f"To try: {line}") for line in account["advice"]]
-    blocks += [Cards(_cards(account)), models_table(account)]
-    figures = _bars(account)
-    if figures is not None:
-        blocks.append(figures)
+    blocks: list[Block] = [Cards(_cards(account)), *(Text(f"To try: {line}") for line in account["advice"])]
+    blocks.append(models_table(account))
+    blocks += _galleries(account, {TITLES["finetuned"]: log, TITLES["scratch"]: scratch_log})
     sections = [Section("Fine-tuning", tuple(blocks))]
     if "references" in account:
         sections.append(Section("Reference energies", _reference_blocks(account)))
@@ -114,7 +122,7 @@ def _cards(account: Account) -> tuple[Card, ...]:
         if tuned is not None and error:
             values = f"{significant(tuned)} of {significant(error)} meV/Å"
             remark = f"force MAE on {part_title(part)} data\n{values}"
-            cards.append(Card(f"Fine-tuned over {TITLES[other]}", f"{tuned / error:.2f}", remark=remark))
+            cards.append(Card(f"Fine-tuned / {TITLES[other]}", f"{tuned / error:.2f}", remark=remark))
     if "forgetting_ratio" in account:
         before, after = (models[name]["held_out"][forces] for name in ("base", "finetuned"))
         remark = f"force MAE on held-out old frames\n{significant(before)} before, {significant(after)} meV/Å after"
@@ -122,24 +130,15 @@ def _cards(account: Account) -> tuple[Card, ...]:
     return tuple(cards)
 
 
-def _bars(account: Account) -> Gallery | None:
-    """Force and energy errors of the models as bars, on new and on old frames."""
-    from gnnpot.report.plots import bars
+def _galleries(account: Account, logs: Mapping[str, Any]) -> list[Gallery]:
+    from gnnpot.report.finetuning_plots import error_bars, validation_figure
 
-    figures = []
-    for name in ("forces", "energy"):
-        key = metric_name(name, "mae")
-        groups: dict[str, dict[str, float]] = {}
-        for model, errors in account["models"].items():
-            found = {title: errors[p][key] for p, title in _SERIES.items() if key in errors.get(p, {})}
-            if found and not (name == "energy" and model == "base"):
-                groups[TITLES[model]] = found
-        figure = bars(f"{PROPERTIES[name].report_name.capitalize()} MAE", PROPERTIES[name].report_unit, groups)
-        figures += [] if figure is None else [figure]
-    return Gallery(tuple(figures)) if figures else None
-
-
-_SERIES = {"test": "new data, test", "held_out": "old data, held out"}
+    rows = {
+        "": [error_bars(account["models"], name, TITLES) for name in DRAWN],
+        "Dashed: where the fine-tuning started.": [validation_figure(logs, name) for name in DRAWN],
+    }
+    shown = {caption: tuple(figure for figure in row if figure is not None) for caption, row in rows.items()}
+    return [Gallery(row, caption=caption) for caption, row in shown.items() if row]
 
 
 def _signed(value: float, plus: str) -> str:

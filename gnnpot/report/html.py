@@ -28,7 +28,7 @@ def run_page(record: RunRecord) -> Page:
     metrics, parts = record.metrics, record.parts
     candidates = (
         sections.result_section(metrics, parts),
-        *finetuning_sections(metrics),
+        *finetuning_sections(metrics, record.log, record.scratch_log),
         sections.learning_section(record.log),
         sections.parity_section(metrics, parts),
         sections.detail_section(metrics, parts),
@@ -82,4 +82,5 @@ def _lead(metrics: Mapping[str, Any]) -> str:
         return f"There are no labels to compare with on {structures}."
     listed = values[0] if len(values) == 1 else f"{', '.join(values[:-1])} and {values[-1]}"
     unseen = ", which were not used for training" if part == "test" else ""
-    return f"Mean absolute errors on {structures}{unseen}: {listed}."
+    verdict = metrics.get("finetuning", {}).get("verdict", "")
+    return f"Mean absolute errors on {structures}{unseen}: {listed}. {verdict}".strip()

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class RunRecord:
     config_text: str
     split: Mapping[str, Any]
     parts: Mapping[str, ParityData]
+    scratch_log: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Of the training from scratch that a fine-tuning compares itself with."""
 
 
 def read_run(run_dir: str | Path) -> RunRecord:
@@ -56,6 +58,7 @@ def read_run(run_dir: str | Path) -> RunRecord:
         config_text=config_text,
         split=_json(folder / "split.json"),
         parts={part: parts[part] for part in in_order(parts)},
+        scratch_log=read_log(folder / "scratch" / "log.csv"),
     )
 
 
