@@ -189,6 +189,18 @@ def test_permutation(response):
         np.testing.assert_allclose(mixed["polarization"], plain["polarization"], atol=1e-10)
 
 
+def test_translation(response):
+    """Z stays, and P of a cell with charge Q changes by Q times the shift."""
+    atoms, shift = rattled((2, 1, 1), seed=26), np.array([0.7, -1.3, 2.9])
+    atoms.info["charge"] = 3.0
+    moved = atoms.copy()
+    moved.positions += shift
+    before, after = values(response, atoms), values(response, moved)
+    np.testing.assert_allclose(after["born_effective_charges"], before["born_effective_charges"], atol=1e-10)
+    if "polarization" in before:
+        np.testing.assert_allclose(after["polarization"] - before["polarization"], [3.0 * shift], atol=1e-9)
+
+
 def test_supercell(response):
     atoms = rattled(seed=12)
     matrix = np.array([[1, 1, 0], [-1, 1, 0], [0, 0, 2]])
