@@ -9,22 +9,23 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, gather
-from gnnpot.errors import ConfigError
+from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.kernels import kernels_serve
 from gnnpot.models.potential import EnergyPotential, OutputSlopes, Potential
 from gnnpot.nn.descriptor_generation import generate_functions
-from gnnpot.nn.descriptor_operators import (
-    descriptors_and_jacobian,
-    edge_gradients,
-    fast_descriptors,
-    weighted_jacobian,
-)
+from gnnpot.nn.descriptor_operators import DescriptorEvaluation, descriptors_and_jacobian
 from gnnpot.nn.descriptor_scaling import DescriptorScale, DescriptorStatistics
 from gnnpot.nn.descriptor_selection import select_functions
 from gnnpot.nn.descriptors import DescriptorSet, plain_descriptors
+from gnnpot.nn.element_networks import SharedNetwork
 from gnnpot.nn.layers import mlp
+from gnnpot.nn.moment_descriptors import MomentEvaluation, MomentSet, plain_moment_descriptors
+from gnnpot.nn.moment_functions import is_moment_function, parse_moment_function
 from gnnpot.nn.symmetry_functions import parse_function
 from gnnpot.nn.system_charge import at_atoms
+
+NETWORKS = ("element", "shared")
+"""One network for each element, or one for all with the center's element as an input."""
 
 
 class HDNNP(EnergyPotential):
@@ -34,6 +35,10 @@ class HDNNP(EnergyPotential):
     (`gnnpot.nn.symmetry_functions`), m and d their mean and standard deviation over the training set, d floored for
     those that hardly vary. An isolated atom (G_i = 0) has its reference energy E0. With ``charge`` each network has one
     more input, Q_sys (`gnnpot.nn.system_charge`), 0 for the isolated atom.
+
+    With ``network="shared"`` one network serves all elements and knows that of the center
+    (`gnnpot.nn.element_networks`); m and d are then those of all atoms. With functions of every center (M2, M3,
+    `gnnpot.nn.moment_functions`) nothing grows with the number of elements.
 
     On the CPU descriptors come from compiled loops, and forces from dE/dG times ∂G/∂r_ij: with stored derivatives
     (`precompute`) a training step is made of small matrix products.
@@ -50,15 +55,17 @@ class HDNNP(EnergyPotential):
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``, of generated functions.
         descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements), ``weighted``
             (wG2 and wG5 over all elements, with atomic numbers as weights) or ``chebyshev`` (T2 and T3 over all
-            elements, without and with weights); the last two have no more functions for twenty elements than for four.
+            elements, without and with weights); these two have no more functions for twenty elements than for four.
+            ``moments`` (M2 and M3) are the same functions for every center, told apart by properties of the elements.
         n_functions: how many functions each element keeps, the ones that say most about the training set; null: all.
         select: how these are chosen, ``cur`` or ``fps`` (`gnnpot.nn.descriptor_selection`).
         charge: the total charge of the cell is an input: one model for all charge states.
         short_range: ``zbl``: atoms closer than in any training structure repel each other (`gnnpot.nn.short_range`);
             null: only what the network makes of them.
+        network: ``element``: one for each element; ``shared``: one for all, for functions of every center.
 
     Raises:
-        ConfigError: functions that do not fit to the elements or reach beyond the cutoff.
+        ConfigError: functions that do not fit to the elements or to the network, or reach beyond the cutoff.
 
     >>> from ase.build import bulk
     >>> from gnnpot.data.graph import graph_from_atoms
@@ -66,8 +73,6 @@ class HDNNP(EnergyPotential):
     >>> HDNNP(["Si"], cutoff=5.0)(graph)["energies"].shape
     torch.Size([2])
     """
-
-    takes_new_elements = False
 
     def __init__(
         self,
@@ -84,6 +89,7 @@ class HDNNP(EnergyPotential):
         select: str = "cur",
         charge: bool = False,
         short_range: str | None = "zbl",
+        network: str = "element",
     ) -> None:
         super().__init__(elements, cutoff, charge, short_range)
         self.n_radial = n_radial
@@ -101,21 +107,35 @@ class HDNNP(EnergyPotential):
         if n_functions is not None:
             functions = select_functions(functions, self.elements, [], n_functions, select)
         self.functions = tuple(functions)
-        self.descriptor_set = DescriptorSet(self.elements, [parse_function(line) for line in self.functions])
+        self.descriptor_set = _descriptor_set(self.elements, self.functions)
         self._check_cutoffs()
-        self.descriptor_scale = DescriptorScale(self.descriptor_set)
-        sizes = [self.descriptor_set.n_functions + int(charge), *self.hidden, 1]
-        self.networks = nn.ModuleDict(
-            {chemical_symbols[z]: mlp(sizes, activation, last_bias=False) for z in self.elements}
+        self.network = network
+        self.takes_new_elements = network == "shared"
+        self.descriptor_scale = DescriptorScale(
+            len(self.elements), self.descriptor_set.n_functions, pooled=network == "shared"
         )
+        self.networks = self._build_networks(self.descriptor_set.n_functions + int(charge))
+
+    def _build_networks(self, n_inputs: int) -> "nn.ModuleDict | SharedNetwork":
+        if self.network not in NETWORKS:
+            raise ConfigError(f"model.network={self.network!r} is unknown; {did_you_mean(str(self.network), NETWORKS)}")
+        if self.network == "shared":
+            if not isinstance(self.descriptor_set, MomentSet):
+                raise ConfigError("model.network=shared needs functions of every center: set model.descriptors=moments")
+            return SharedNetwork(self.elements, n_inputs, self.hidden, self.activation)
+        sizes = [n_inputs, *self.hidden, 1]
+        return nn.ModuleDict({chemical_symbols[z]: mlp(sizes, self.activation, last_bias=False) for z in self.elements})
 
     def layer_names(self) -> list[tuple[str, ...]]:
         """Layers of the networks, those of all elements at the same depth together."""
+        if isinstance(self.networks, SharedNetwork):
+            return [tuple(f"networks.{part}" for part in layer) for layer in self.networks.layer_names()]
         return [tuple(f"networks.{name}.{2 * k}" for name in self.networks) for k in range(len(self.hidden) + 1)]
 
     def _check_cutoffs(self) -> None:
-        for line, function in zip(self.functions, self.descriptor_set.functions, strict=True):
-            if function.cutoff > self.cutoff:
+        cutoffs = [function.cutoff for function in self.descriptor_set.functions]
+        for line, cutoff in zip(self.functions, cutoffs, strict=True):
+            if cutoff > self.cutoff:
                 raise ConfigError(f"model.functions: '{line}' reaches beyond model.cutoff={self.cutoff} Å")
 
     @classmethod
@@ -162,8 +182,11 @@ class HDNNP(EnergyPotential):
         """Descriptors, and their derivatives by the edge vectors in single precision.
 
         ``descriptors`` ``(n_atoms, n_functions)``; ``descriptor_gradients`` ``(n_edges, 3, n_slots)``, only the
-        functions in which the neighbor's element takes part.
+        functions in which the neighbor's element takes part. Nothing of functions of every center: they take less
+        time than reading their derivatives would.
         """
+        if isinstance(self.descriptor_set, MomentSet):
+            return {}
         descriptors, jacobian = descriptors_and_jacobian(self.descriptor_set, graph, self.types(graph))
         return {"descriptors": descriptors, "descriptor_gradients": jacobian.float()}
 
@@ -182,15 +205,23 @@ class HDNNP(EnergyPotential):
 
     def _descriptors(self, graph: AtomicGraph) -> Tensor:
         if graph.positions.requires_grad or graph.cell.requires_grad:
-            return plain_descriptors(self.descriptor_set, graph, self.types(graph))
+            return self._plain_descriptors(graph)
         return self._constant_descriptors(graph)
 
     def _constant_descriptors(self, graph: AtomicGraph) -> Tensor:
-        if graph.has("descriptors"):
-            return graph.descriptors
-        if kernels_serve(graph.positions.device):
-            return fast_descriptors(self.descriptor_set, graph, self.types(graph))
+        if graph.has("descriptors") or kernels_serve(graph.positions.device):
+            return self._evaluation(graph).descriptors()
+        return self._plain_descriptors(graph)
+
+    def _plain_descriptors(self, graph: AtomicGraph) -> Tensor:
+        if isinstance(self.descriptor_set, MomentSet):
+            return plain_moment_descriptors(self.descriptor_set, graph, self.types(graph))
         return plain_descriptors(self.descriptor_set, graph, self.types(graph))
+
+    def _evaluation(self, graph: AtomicGraph) -> DescriptorEvaluation | MomentEvaluation:
+        if isinstance(self.descriptor_set, MomentSet):
+            return MomentEvaluation(self.descriptor_set, graph, self.types(graph))
+        return DescriptorEvaluation(self.descriptor_set, graph, self.types(graph))
 
     def _inputs(self, descriptors: Tensor, types: Tensor, charges: Tensor | None) -> Tensor:
         scaled: Tensor = self.descriptor_scale(descriptors, types)
@@ -200,6 +231,8 @@ class HDNNP(EnergyPotential):
         isolated = self.descriptor_scale.of_isolated_atoms()
         if self.charge:
             isolated = nn.functional.pad(isolated, (0, 1))
+        if isinstance(self.networks, SharedNetwork):
+            return _outputs_of_shared(self.networks, features, isolated, types)
         outputs = features.new_zeros(len(features))
         for t, network in enumerate(self.networks.values()):
             rows = (types == t).nonzero()[:, 0]
@@ -220,7 +253,8 @@ class HDNNP(EnergyPotential):
         are constants here.
         """
         types = self.types(graph)
-        descriptors = self._constant_descriptors(graph).detach().requires_grad_(True)
+        evaluation = self._evaluation(graph)
+        descriptors = evaluation.descriptors().detach().requires_grad_(True)
         leaves, charges = [descriptors], None
         if self.system_charge is not None:
             leaves.append(self.system_charge(graph).detach().requires_grad_(True))
@@ -228,7 +262,7 @@ class HDNNP(EnergyPotential):
         outputs = self._outputs(self._inputs(descriptors, types, charges), types)
         total = (self.energy_scale.scale * outputs.double()).sum()
         by_descriptor, *by_charge = torch.autograd.grad(total, leaves, create_graph=differentiable)
-        return OutputSlopes(outputs, self._pulled_back(by_descriptor, graph), *by_charge)
+        return OutputSlopes(outputs, evaluation.pulled_back(by_descriptor), *by_charge)
 
     def can_pull_back(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """Wherever forces come without automatic differentiation."""
@@ -238,16 +272,10 @@ class HDNNP(EnergyPotential):
         self, graph: AtomicGraph, differentiable: bool
     ) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """Scaled descriptors, the descriptors, and Σ_f w_if ∂G_if/∂r_ij of weights w."""
-        descriptors = self._constant_descriptors(graph).detach().requires_grad_(True)
+        evaluation = self._evaluation(graph)
+        descriptors = evaluation.descriptors().detach().requires_grad_(True)
         features = self._inputs(descriptors, self.types(graph), self.atomic_charges(graph))
-        return features, descriptors, lambda weights: self._pulled_back(weights, graph)
-
-    def _pulled_back(self, weights: Tensor, graph: AtomicGraph) -> Tensor:
-        """Σ_f w_if ∂G_if/∂r_ij ``(n_edges, 3)``, from stored derivatives where there are any."""
-        types = self.types(graph)
-        if graph.has("descriptor_gradients"):
-            return weighted_jacobian(self.descriptor_set, graph, types, graph.descriptor_gradients, weights)
-        return edge_gradients(self.descriptor_set, graph, types, weights)
+        return features, descriptors, evaluation.pulled_back
 
     @property
     def has_ranges(self) -> bool:
@@ -263,3 +291,25 @@ class HDNNP(EnergyPotential):
     def extrapolations(self, graph: AtomicGraph) -> Tensor:
         """How many symmetry functions of every atom lie outside their range in the training set, ``(n_atoms,)``."""
         return self.descriptor_scale.extrapolations(self._constant_descriptors(graph), self.types(graph))
+
+
+def _outputs_of_shared(network: SharedNetwork, features: Tensor, isolated: Tensor, types: Tensor) -> Tensor:
+    """Outputs of one network for all atoms, less those of isolated atoms of the elements that are present."""
+    present, place = types.unique(return_inverse=True)
+    outputs = network(torch.cat([features, isolated[present]]), torch.cat([types, present]))
+    values, references = outputs.split([len(types), len(present)])
+    difference: Tensor = values - gather(references, place)
+    return difference
+
+
+def _descriptor_set(elements: Sequence[int], lines: Sequence[str]) -> DescriptorSet | MomentSet:
+    """The functions of a model; those of every center do not go together with those of one."""
+    of_every_center = [is_moment_function(line) for line in lines]
+    if not any(of_every_center):
+        return DescriptorSet(elements, [parse_function(line) for line in lines])
+    if not all(of_every_center):
+        raise ConfigError(
+            f"model.functions: '{lines[of_every_center.index(True)]}' is of every center, and "
+            f"'{lines[of_every_center.index(False)]}' of one; give either kind alone"
+        )
+    return MomentSet(elements, [parse_moment_function(line) for line in lines])

@@ -26,6 +26,7 @@ from gnnpot.data.readers.units import units_from
 from gnnpot.errors import CheckpointError, ConfigError, DataError, DataWarning
 from gnnpot.keys import ANGSTROM_PER_BOHR, EV_PER_HARTREE
 from gnnpot.models.hdnnp import HDNNP
+from gnnpot.nn.descriptors import DescriptorSet
 from gnnpot.nn.symmetry_functions import N2P2_ENVELOPES, from_n2p2_line, sort_as_n2p2
 
 SETTINGS = "input.nn"
@@ -259,7 +260,8 @@ def _fill_scale(model: HDNNP, settings: Settings, path: Path) -> None:
     """Set mean, spread and range of every function from ``scaling.data``."""
     rows = {(int(row[0]), int(row[1])): row[2:] for row in _table(path) if len(row) >= 5}
     scale = model.descriptor_scale
-    for function, column in zip(model.descriptor_set.functions, model.descriptor_set.columns, strict=True):
+    described = functions_of_elements(model)
+    for function, column in zip(described.functions, described.columns, strict=True):
         t = model.elements.index(function.center)
         if (t + 1, column + 1) not in rows:
             raise CheckpointError(f"{path}: no line '{t + 1} {column + 1} ...', which belongs to {function}")
@@ -294,7 +296,7 @@ def _offset_and_width(settings: Settings, row: Sequence[float]) -> tuple[float, 
 
 def _fill_network(model: HDNNP, t: int, settings: Settings, path: Path) -> float:
     """Set the weights of one element's network; the constant of its last layer, in n2p2's energy unit."""
-    n_inputs = model.descriptor_set.n_of_element[t]
+    n_inputs = functions_of_elements(model).n_of_element[t]
     sizes = [n_inputs, *settings.hidden, 1]
     values = torch.tensor([row[0] for row in _table(path) if row], dtype=torch.float64)
     expected = sum((n + 1) * m for n, m in pairwise(sizes))
@@ -319,9 +321,31 @@ def _fill_network(model: HDNNP, t: int, settings: Settings, path: Path) -> float
     return last_bias
 
 
+def functions_of_elements(model: HDNNP) -> DescriptorSet:
+    """The functions of a model, as n2p2 has them: each of one center.
+
+    Raises:
+        CheckpointError: they are of every center.
+    """
+    if isinstance(model.descriptor_set, DescriptorSet):
+        return model.descriptor_set
+    raise CheckpointError(f"n2p2 has no functions of every center, as '{model.functions[0]}' of this model")
+
+
+def networks_of_elements(model: HDNNP) -> nn.ModuleDict:
+    """The networks of a model, as n2p2 has them: one for each element, by its symbol.
+
+    Raises:
+        CheckpointError: there is one for all.
+    """
+    if isinstance(model.networks, nn.ModuleDict):
+        return model.networks
+    raise CheckpointError(f"n2p2 has no network={model.network}: this model has one network for all elements")
+
+
 def dense_layers(model: HDNNP, t: int) -> list[nn.Linear]:
     """Layers with weights of one element's network."""
-    network = model.networks[chemical_symbols[model.elements[t]]]
+    network = networks_of_elements(model)[chemical_symbols[model.elements[t]]]
     return [layer for layer in network.children() if isinstance(layer, nn.Linear)]
 
 
@@ -336,7 +360,7 @@ def _in_our_terms(
 def _set_reference(model: HDNNP, t: int, settings: Settings, last_bias: float) -> None:
     """Set the energy of the isolated atom, which n2p2 composes of its network, ``atom_energy`` and ``mean_energy``."""
     z = model.elements[t]
-    network = model.networks[chemical_symbols[z]]
+    network = networks_of_elements(model)[chemical_symbols[z]]
     isolated = float(network(model.descriptor_scale.of_isolated_atoms()[t : t + 1]).detach()[0, 0])
     energy = settings.atom_energy(z) + settings.number("mean_energy", 0.0)
     energy += (isolated + last_bias) / settings.number("conv_energy", 1.0)

@@ -18,7 +18,15 @@ from gnnpot._version import __version__
 from gnnpot.errors import CheckpointError, ConfigError
 from gnnpot.keys import ANGSTROM_PER_BOHR, EV_PER_HARTREE
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.n2p2 import ACTIVATIONS, SCALING, SETTINGS, WEIGHTS, dense_layers
+from gnnpot.models.n2p2 import (
+    ACTIVATIONS,
+    SCALING,
+    SETTINGS,
+    WEIGHTS,
+    dense_layers,
+    functions_of_elements,
+    networks_of_elements,
+)
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import load
 from gnnpot.nn.symmetry_functions import N2P2_ENVELOPES, sort_as_n2p2, to_n2p2_line
@@ -33,7 +41,7 @@ WITHOUT = {
 """What to do instead about arguments that n2p2 does not have."""
 KNOWN_ARGUMENTS = frozenset(
     ("elements", "cutoff", "functions", "n_radial", "n_angular", "hidden", "activation", "envelope", "descriptors",
-     "n_functions", "select")
+     "n_functions", "select", "network")
 )  # fmt: skip
 """Arguments of the model that the files express, or that only generated its functions."""
 
@@ -86,6 +94,8 @@ def _refuse_what_n2p2_lacks(model: HDNNP) -> None:
         if getattr(model, name):
             value = str(getattr(model, name)).lower()
             raise CheckpointError(f"n2p2 has no {name}={value}: {without}")
+    networks_of_elements(model)
+    functions = functions_of_elements(model).functions
     strange = [f"{name}={v}" for name, v in model.arguments().items() if name not in KNOWN_ARGUMENTS and v]
     if strange:
         raise CheckpointError(f"n2p2 has no {', '.join(strange)}: this model cannot be exported to it")
@@ -94,7 +104,7 @@ def _refuse_what_n2p2_lacks(model: HDNNP) -> None:
         raise CheckpointError(f"n2p2 has no activation={model.activation}; {known} can be exported")
     if not model.hidden:
         raise CheckpointError("n2p2 has no networks without hidden layers (hidden=[])")
-    envelopes = sorted({function.envelope for function in model.descriptor_set.functions})
+    envelopes = sorted({function.envelope for function in functions})
     if len(envelopes) > 1:
         raise CheckpointError(f"n2p2 has one cutoff_type for all functions; this model has {' and '.join(envelopes)}")
     if not bool(torch.isfinite(model.descriptor_scale.lowest).all()):
@@ -103,14 +113,14 @@ def _refuse_what_n2p2_lacks(model: HDNNP) -> None:
 
 def _columns(model: HDNNP, t: int) -> list[int]:
     """Columns of one element's functions, in the order of n2p2."""
-    described = model.descriptor_set
+    described = functions_of_elements(model)
     column_of = dict(zip(described.functions, described.columns, strict=True))
     return [column_of[f] for f in sort_as_n2p2(list(described.functions)) if f.center == model.elements[t]]
 
 
 def _settings(model: HDNNP) -> str:
     symbols = [chemical_symbols[z] for z in model.elements]
-    functions = sort_as_n2p2(list(model.descriptor_set.functions))
+    functions = sort_as_n2p2(list(functions_of_elements(model).functions))
     cutoff_type = next(n for n, name in N2P2_ENVELOPES.items() if name == functions[0].envelope)
     try:
         lines = [to_n2p2_line(function) for function in functions]
@@ -156,7 +166,8 @@ def _weights(model: HDNNP, t: int) -> str:
     unit = model.energy_scale.scale / EV_PER_HARTREE
     activation = ACTIVATIONS[LETTERS[model.activation]]
     layers = dense_layers(model, t)
-    isolated = model.networks[chemical_symbols[model.elements[t]]](model.descriptor_scale.of_isolated_atoms()[t])
+    network = networks_of_elements(model)[chemical_symbols[model.elements[t]]]
+    isolated = network(model.descriptor_scale.of_isolated_atoms()[t])
     lines = ["# value, a = weight or b = constant, index, from layer, node, to layer, node"]
     for k, layer in enumerate(layers):
         weight = layer.weight.detach().double()

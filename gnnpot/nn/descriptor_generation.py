@@ -15,10 +15,12 @@ from gnnpot.nn.descriptor_operators import fast_descriptors
 from gnnpot.nn.descriptor_scaling import DescriptorStatistics
 from gnnpot.nn.descriptors import DescriptorSet
 from gnnpot.nn.layers import ElementTable
+from gnnpot.nn.moment_functions import moment_grid
 from gnnpot.nn.symmetry_functions import Kind, SymmetryFunction
 
-DESCRIPTORS = ("pairwise", "weighted", "chebyshev")
-"""What can be generated: functions per element and pair of elements, or of all elements with weights (two kinds)."""
+DESCRIPTORS = ("pairwise", "weighted", "chebyshev", "moments")
+"""What can be generated: functions per element and pair of elements, of all elements with weights (two kinds), or of
+every center."""
 
 ZETAS = (1.0, 4.0, 16.0)
 """Angular resolutions; each with λ = 1 and -1."""
@@ -60,6 +62,8 @@ def generate_functions(
     ``"chebyshev"`` gives it T2 of the lowest ``n_radial`` orders without weights and with the powers 1 to 3 of these
     (as many as tell the elements apart), and T3, wT3 and sT3 of the lowest `N_ORDERS` in two shells for each three of
     ``n_angular``, the last at `REACH` of the cutoff: no more functions for twenty elements than for four.
+    ``"moments"`` makes the same functions for every center, from the shortest distance of all
+    (`gnnpot.nn.moment_functions.moment_grid`).
 
     Raises:
         ConfigError: a negative number of functions, or none at all, or unknown ``descriptors``.
@@ -74,6 +78,8 @@ def generate_functions(
     if descriptors not in DESCRIPTORS:
         raise ConfigError(f"model.descriptors={descriptors!r} is unknown; {did_you_mean(descriptors, DESCRIPTORS)}")
     shortest = _shortest_distances(elements, cutoff, graphs)
+    if descriptors == "moments":
+        return [str(f) for f in moment_grid(float(shortest.min()), cutoff, n_radial, n_angular, envelope)]
     functions: list[SymmetryFunction] = []
     for center, distances in zip(elements, shortest, strict=True):
         grids = _Grids(center, elements, distances, cutoff, n_radial, n_angular, envelope)
@@ -90,6 +96,8 @@ def count_generated(n_elements: int, n_radial: int, n_angular: int, descriptors:
     >>> count_generated(4, n_radial=12, n_angular=6, descriptors="pairwise")
     {'G2': 48, 'G5': 360}
     """
+    if descriptors == "moments":
+        return dict(Counter(function.kind for function in moment_grid(1.0, 5.0, n_radial, n_angular, "polynomial")))
     elements = range(1, n_elements + 1)
     grids = _Grids(1, elements, torch.ones(n_elements), 5.0, n_radial, n_angular, "polynomial")
     functions = {"pairwise": grids.pairwise, "weighted": grids.weighted, "chebyshev": grids.chebyshev}[descriptors]()

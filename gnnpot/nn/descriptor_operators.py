@@ -14,7 +14,7 @@ from torch import Tensor
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather
 from gnnpot.errors import ConfigError
 from gnnpot.kernels import kernels_serve
-from gnnpot.nn.descriptors import DescriptorSet
+from gnnpot.nn.descriptors import DescriptorSet, plain_descriptors
 
 if TYPE_CHECKING:
     from gnnpot.nn.descriptor_pairs import Tables
@@ -96,6 +96,28 @@ def edge_gradients(descriptor_set: DescriptorSet, graph: AtomicGraph, types: Ten
     """
     result: Tensor = _Backward.apply(weights, Neighborhoods(descriptor_set, graph, types))
     return result
+
+
+class DescriptorEvaluation:
+    """Descriptors of one graph, whose positions are constants, and Jᵀ w for weights w of them; stored ones if any."""
+
+    def __init__(self, descriptor_set: DescriptorSet, graph: AtomicGraph, types: Tensor) -> None:
+        self._given = (descriptor_set, graph, types)
+        self._graph = graph
+
+    def descriptors(self) -> Tensor:
+        """G, ``(n_atoms, n_functions)``."""
+        if self._graph.has("descriptors"):
+            return self._graph.descriptors
+        if kernels_serve(self._graph.positions.device):
+            return fast_descriptors(*self._given)
+        return plain_descriptors(*self._given)
+
+    def pulled_back(self, weights: Tensor) -> Tensor:
+        """Σ_f weights[i, f] ∂G_if/∂r_ij of every edge, ``(n_edges, 3)``, linear in ``weights``."""
+        if self._graph.has("descriptor_gradients"):
+            return weighted_jacobian(*self._given, self._graph.descriptor_gradients, weights)
+        return edge_gradients(*self._given, weights)
 
 
 class _Backward(torch.autograd.Function):

@@ -7,24 +7,30 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph
-from gnnpot.nn.descriptors import DescriptorSet
 
 SMALLEST_SPREAD = 0.01
 """Standard deviations are at least this share of the element's largest one: a function that hardly varies in the
 training set must not be blown up where it does vary."""
 
+SMALLEST_POOLED_SPREAD = 1e-4
+"""The same where all elements are taken together: there is no function that hardly varies, only small ones."""
+
 
 class DescriptorScale(nn.Module):
-    """(G - mean) / spread per element and function; buffers ``lowest`` and ``highest`` keep the training range."""
+    """(G - mean) / spread per element and function; buffers ``lowest`` and ``highest`` keep the training range.
+
+    With ``pooled`` mean and spread are those of the atoms of all elements; the ranges are each element's own.
+    """
 
     mean: Tensor
     spread: Tensor
     lowest: Tensor
     highest: Tensor
 
-    def __init__(self, descriptor_set: DescriptorSet) -> None:
+    def __init__(self, n_types: int, n_functions: int, pooled: bool = False) -> None:
         super().__init__()
-        self.shape = (len(descriptor_set.elements), descriptor_set.n_functions)
+        self.shape = (n_types, n_functions)
+        self.pooled = pooled
         self.register_buffer("mean", torch.zeros(self.shape))
         self.register_buffer("spread", torch.ones(self.shape))
         self.register_buffer("lowest", torch.full(self.shape, -torch.inf))
@@ -75,11 +81,16 @@ class DescriptorScale(nn.Module):
     def set_from(self, statistics: "DescriptorStatistics") -> None:
         """Set mean, spread and range; elements that were not met keep theirs."""
         met = statistics.count > 1
-        spread = statistics.spread()[met]
+        mean, spread = statistics.mean()[met], statistics.spread()[met]
+        if self.pooled:
+            everything = statistics.pooled()
+            mean, spread = everything.mean(), everything.spread()
         largest = spread.amax(dim=1, keepdim=True)
-        spread = torch.where(largest > 0.0, spread.clamp(min=SMALLEST_SPREAD * largest), torch.ones_like(spread))
-        self.mean[met] = statistics.mean()[met].to(self.mean)
-        self.spread[met] = spread.to(self.spread)
+        smallest = (SMALLEST_POOLED_SPREAD if self.pooled else SMALLEST_SPREAD) * largest
+        spread = torch.where(largest > 0.0, torch.maximum(spread, smallest), torch.ones_like(spread))
+        rows = slice(None) if self.pooled else met
+        self.mean[rows] = mean.to(self.mean)
+        self.spread[rows] = spread.to(self.spread)
         self.lowest[met] = statistics.lowest[met].to(self.lowest)
         self.highest[met] = statistics.highest[met].to(self.highest)
 
@@ -108,6 +119,14 @@ class DescriptorStatistics:
         """Standard deviation of every function, ``(n_types, n_functions)``; 0 for elements that were not met."""
         square = self.square / self.count.clamp(min=1)[:, None]
         return (square - self.mean() ** 2).clamp(min=0.0).sqrt()
+
+    def pooled(self) -> "DescriptorStatistics":
+        """The same of the atoms of all elements, as if of one."""
+        found = DescriptorStatistics(1, self.total.shape[1])
+        found.count += self.count.sum()
+        found.total += self.total.sum(0)
+        found.square += self.square.sum(0)
+        return found
 
     def add(self, descriptors: Tensor, types: Tensor, graph: AtomicGraph) -> None:
         """Add the atoms of one graph, ``descriptors`` ``(n_atoms, n_functions)``."""

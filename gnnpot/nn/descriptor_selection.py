@@ -19,6 +19,7 @@ from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.nn.descriptor_operators import fast_descriptors
 from gnnpot.nn.descriptors import DescriptorSet
 from gnnpot.nn.layers import ElementTable
+from gnnpot.nn.moment_functions import is_moment_function
 from gnnpot.nn.symmetry_functions import parse_function
 
 Matrix = npt.NDArray[np.float64]
@@ -43,8 +44,13 @@ def select_functions(
         method: ``cur`` or ``fps``.
 
     Raises:
-        ConfigError: no such method, no function to keep, or no training set to choose by.
+        ConfigError: no such method, no function to keep, no training set to choose by, or functions of every center.
     """
+    if any(is_moment_function(line) for line in lines):
+        raise ConfigError(
+            f"model.n_functions={n_functions} chooses among the functions of each element, and those of "
+            "model.descriptors=moments are of every center: leave it null, and set n_radial and n_angular"
+        )
     if method not in METHODS:
         raise ConfigError(f"model.select={method!r} is unknown; {did_you_mean(method, METHODS)}")
     if n_functions < 1:

@@ -49,8 +49,8 @@ def test_counts_come_with_the_forces_and_are_those_of_the_model(model):
 
 def test_the_descriptors_are_not_computed_again(model, monkeypatch):
     calls = []
-    original = HDNNP._constant_descriptors
-    monkeypatch.setattr(HDNNP, "_constant_descriptors", lambda *given: calls.append(1) or original(*given))
+    original = HDNNP._evaluation
+    monkeypatch.setattr(HDNNP, "_evaluation", lambda *given: calls.append(1) or original(*given))
     predict(model, [silicon(0)], ["energy", "forces", "extrapolations"])
     assert len(calls) == 1
 

@@ -118,6 +118,8 @@ def test_a_checkpoint_is_exported_by_its_path_and_never_over_files(tmp_path):
         ({"activation": "silu"}, "n2p2 has no activation=silu; tanh and shifted_softplus"),
         ({"descriptors": "weighted"}, r"n2p2 has no wG5 \('wG5 Li eta.*; it has G2, G4, G5, wG2, wG4"),
         ({"descriptors": "chebyshev"}, r"n2p2 has no T2 \('T2 Li order=0.*; it has G2, G4, G5, wG2, wG4"),
+        ({"descriptors": "moments"}, r"n2p2 has no functions of every center, as 'M2 \* one eta"),
+        ({"descriptors": "moments", "network": "shared"}, "n2p2 has no network=shared"),
         ({"short_range": "zbl"}, r"n2p2 has no short_range=zbl: train it with model\.short_range=null"),
         ({"activation": "twisted_tanh"}, "n2p2 has no activation=twisted_tanh"),
         ({"functions": [*G4, "G2 O O eta=1 shift=0 cutoff=4 polynomial"]}, "one cutoff_type .* cosine and polynomial"),
