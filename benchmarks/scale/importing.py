@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +106,12 @@ def digest(folder: Path) -> str:
 
 
 def imported(path: Path, store: Path) -> tuple[float, float]:
-    """Seconds and peak memory, MB, of one import."""
-    started = time.monotonic()
+    """Processor seconds and peak memory, MB, of one import."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command(path, store), check=True, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     peak = float(done.stdout.rpartition("peak ")[2]) / 1024
-    return time.monotonic() - started, peak
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak
 
 
 def killed(path: Path, store: Path, seconds: float) -> int:
@@ -140,13 +140,14 @@ def main() -> None:
         print(f"{size:.2f} GB, {n_frames:,} frames; memory of this process {_own_peak():.0f} MB", flush=True)
         seconds, peak = imported(path, folder / "whole")
         on_disk = sum(file.stat().st_size for file in (folder / "whole").rglob("*") if file.is_file()) / 1e9
-        print("| file, GB | frames | s | MB/s | peak memory, MB | store, GB |\n|---:|---:|---:|---:|---:|---:|")
+        print("| file, GB | frames | processor, s | MB/s | peak memory, MB | store, GB |")
+        print("|---:|---:|---:|---:|---:|---:|")
         rate = 1e3 * size / seconds
         print(f"| {size:.2f} | {n_frames:,} | {seconds:.0f} | {rate:.0f} | {peak:.0f} | {on_disk:.2f} |", flush=True)
         shards = [killed(path, folder / "killed", after) for after in KILLED_AFTER]
         seconds, peak = imported(path, folder / "killed")
         same = digest(folder / "killed") == digest(folder / "whole")
-        print(f"killed twice, with {shards} shards whole; the rest took {seconds:.0f} s, {peak:.0f} MB; same: {same}")
+        print(f"killed twice, with {shards} shards whole; the rest: {seconds:.0f} s, {peak:.0f} MB; same bytes: {same}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,15 +1,18 @@
 """What a training leaves behind once it is over: errors on every part of the data, the model with its card."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from gnnpot.data.files import replacing
 from gnnpot.data.frames import entries_of, frame_names
 from gnnpot.data.store import GraphStore
+from gnnpot.errors import GnnpotWarning
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import save
 from gnnpot.report.metrics import part_metrics
@@ -17,24 +20,45 @@ from gnnpot.report.parity import ParityData, save_parity
 from gnnpot.report.tables import born_norms_line, config_type_table, element_table, metrics_table, summary_line
 from gnnpot.report.terminal import rich_table, say
 from gnnpot.training.assembly import Trained
+from gnnpot.training.batches import Indices
 from gnnpot.training.dataset import Dataset
 from gnnpot.training.evaluation import parity_of
 from gnnpot.training.inspection import frames_without_twins
 from gnnpot.training.provenance import peak_memory_mb, provenance
 
+MOST_TRAINED = 20_000
+"""Training structures whose predictions are compared and kept."""
+
 
 def errors_of_parts(
     potential: Potential, dataset: Dataset, store: GraphStore
 ) -> tuple[dict[str, ParityData], dict[str, Any]]:
-    """Labels beside predictions, and errors, of every part of the data; those of the test part come first."""
+    """Labels beside predictions, and errors, of every part of the data; those of the test part come first.
+
+    Of more than `MOST_TRAINED` training structures so many are compared, evenly chosen, and a warning says so: their
+    predictions would take more memory than the training itself.
+    """
     potential.eval()
     names, kinds = frame_names(dataset.frames), entries_of(dataset.frames, "config_type")
-    parts = {part: parity_of(potential, store, indices, names, kinds) for part, indices in dataset.parts.items()}
+    compared = {**dataset.parts, "train": _compared(dataset.parts["train"])}
+    parts = {part: parity_of(potential, store, indices, names, kinds) for part, indices in compared.items()}
     metrics: dict[str, Any] = {part: part_metrics(parts[part]) for part in ("test", "val", "train") if part in parts}
     alone = frames_without_twins(dataset)
     if alone is not None:
         metrics["test_without_twins"] = part_metrics(parts["test"].of_structures(alone))
     return parts, metrics
+
+
+def _compared(train: Indices) -> Indices:
+    """Training structures whose errors are told."""
+    if len(train) <= MOST_TRAINED:
+        return train
+    warnings.warn(
+        f"the training errors are those of {MOST_TRAINED:,} of the {len(train):,} training structures, evenly chosen",
+        GnnpotWarning,
+        stacklevel=3,
+    )
+    return train[np.linspace(0, len(train) - 1, MOST_TRAINED).astype(np.int64)]
 
 
 def cost_of(trained: Trained, total_seconds: float) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from gnnpot.data.frame_store import FrameStore
 from gnnpot.data.frame_writer import write_frames
 from gnnpot.data.frames import Frames
 from gnnpot.data.readers import read
+from gnnpot.errors import GnnpotWarning
+from gnnpot.training import results
 from gnnpot.training.dataset import read_dataset
 from gnnpot.training.fit import fit
 
@@ -26,14 +28,21 @@ def settings(data: dict, folder) -> dict:
 
 def test_a_store_trains_as_its_file_does(tmp_path, copper_file):
     store = write_frames(tmp_path / "copper", read(copper_file), {})
-    results = {}
+    runs = {}
     for name, path in (("file", copper_file), ("store", store)):
         (tmp_path / name).mkdir()
-        results[name] = fit(settings({"path": str(path)}, tmp_path / name))
-    parts = [{part: result.metrics[part] for part in ("train", "val", "test")} for result in results.values()]
+        runs[name] = fit(settings({"path": str(path)}, tmp_path / name))
+    parts = [{part: result.metrics[part] for part in ("train", "val", "test")} for result in runs.values()]
     assert parts[0] == parts[1]
-    weights = [np.fromfile(result.model / "model.safetensors", dtype=np.uint8) for result in results.values()]
+    weights = [np.fromfile(result.model / "model.safetensors", dtype=np.uint8) for result in runs.values()]
     assert (weights[0] == weights[1]).all()
+
+
+def test_of_many_training_frames_some_are_compared(tmp_path, copper_file, monkeypatch):
+    monkeypatch.setattr(results, "MOST_TRAINED", 7)
+    with pytest.warns(GnnpotWarning, match="errors are those of 7 of the 21 training structures"):
+        metrics = fit(settings({"path": str(copper_file)}, tmp_path)).metrics
+    assert [metrics[part]["counts"]["n_structures"] for part in ("train", "val", "test")] == [7, 3, 6]
 
 
 def test_frames_of_a_store_stay_on_disk(tmp_path, copper_file, monkeypatch):
