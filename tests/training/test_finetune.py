@@ -2,6 +2,7 @@
 
 import copy
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -337,3 +338,31 @@ def test_a_head_on_the_trained_model(tuned: Tuned, tmp_path: Path) -> None:
 def test_what_does_not_fit_is_named(tuned: Tuned, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         finetune(tuned(**change))
+
+
+def test_going_on_within_the_training_from_scratch(
+    tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C while the comparison is trained: the fine-tuning is not done again."""
+    step, steps = TrainingModule.training_step, []
+
+    def interrupting(module: TrainingModule, batch: Any, batch_idx: int) -> None:
+        steps.append(batch_idx)
+        if len(steps) == 13:
+            signal.raise_signal(signal.SIGINT)
+        step(module, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(tuned("stopped", compare={"scratch": True}))
+    assert f"gnnpot finetune resume={tmp_path / 'stopped'}" in capsys.readouterr().out
+    assert (tmp_path / "stopped" / "scratch" / "last.ckpt").is_file()
+    stopped = finetune({"resume": str(tmp_path / "stopped")})
+    straight = finetune(tuned("straight", compare={"scratch": True}))
+    assert_same_run(tmp_path / "stopped", tmp_path / "straight")
+    losses = [
+        {name: errors["validation_loss"] for name, errors in result.metrics["finetuning"]["models"].items()}
+        for result in (stopped, straight)
+    ]
+    assert losses[0] == losses[1]
