@@ -12,7 +12,6 @@ from gnnpot.errors import ConfigError, UnknownElementError
 from gnnpot.models.potential import Potential
 from gnnpot.nn.elements import analogue
 from gnnpot.nn.short_range import UNSEEN
-from gnnpot.nn.symmetry_functions import parse_function
 
 
 def with_elements(potential: Potential, elements: Iterable[int]) -> Potential:
@@ -111,6 +110,6 @@ def untrained(potential: Potential, elements: Iterable[int]) -> dict[str, Any]:
     known = sorted(set(elements))
     arguments = {**potential.arguments(), "elements": known}
     if arguments.get("functions") is not None:
-        functions = {line: parse_function(line) for line in arguments["functions"]}
-        arguments["functions"] = [line for line, f in functions.items() if {f.center, *f.neighbors} <= set(known)]
+        strange = {chemical_symbols[z] for z in potential.elements if z not in known}
+        arguments["functions"] = [line for line in arguments["functions"] if not strange & set(line.split())]
     return {"_target_": f"{type(potential).__module__}.{type(potential).__qualname__}", **arguments}
