@@ -48,8 +48,9 @@ class HDNNP(EnergyPotential):
         cutoff: radius of the neighborhoods, Å.
         functions: one line per symmetry function, as ``G2 Si Si eta=4 shift=2.5 cutoff=6 polynomial``; null:
             generated from the cutoff and the shortest distances in the training data.
-        n_radial: radial functions per neighbor element, or, without ``pairwise``, of all of them, where generated.
-        n_angular: shells of angular functions per pair of neighbor elements, or of all of them, where generated.
+        n_radial: generated radial functions per neighbor element, of all of them (``weighted``, ``chebyshev``), or per
+            property of elements (``moments``).
+        n_angular: generated shells of angular functions per pair of neighbor elements, of all, or per two properties.
         hidden: widths of the hidden layers.
         activation: ``tanh``, ``silu``, ``shifted_softplus`` or ``twisted_tanh``.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``, of generated functions.

@@ -26,6 +26,9 @@ from gnnpot.nn.radial import ENVELOPES
 
 KINDS = ("M2", "M3")
 
+REACH = 0.75
+"""Where the last shell of generated M3 is, over the cutoff."""
+
 
 @dataclass(frozen=True)
 class MomentFunction:
@@ -125,10 +128,6 @@ def moment_grid(start: float, cutoff: float, n_radial: int, n_angular: int, enve
         for shift in shells:
             found += _of_shell(kind, shift, eta, cutoff, envelope)
     return found
-
-
-REACH = 0.75
-"""Where the last shell of generated M3 is, over the cutoff."""
 
 
 def _of_shell(kind: str, shift: float, eta: float, cutoff: float, envelope: str) -> Sequence[MomentFunction]:
