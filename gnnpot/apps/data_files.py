@@ -67,7 +67,8 @@ def import_data(
     """
     source = _source(path, format, units, keys, energy, client)
     console = Console()
-    scale, noun = (MEGABYTE, "MB") if isinstance(source, JsonSource) else (1, "read")
+    scale = MEGABYTE if source.noun == "bytes" else 1
+    noun = "MB" if source.noun == "bytes" else source.noun
     with StepProgress(f"import ({noun})", max(source.size // scale, 1), console, noun=noun) as bar:
 
         def progress(done: int, n_frames: int) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ase
 
@@ -42,6 +42,7 @@ class JsonSource:
         DataError: a missing file, or a pickle.
     """
 
+    noun: ClassVar[str] = "bytes"
     paths: Sequence[Path]
     format: str
     energy: str = UNCORRECTED
@@ -99,6 +100,7 @@ class FileSource:
     the frame and the functional.
     """
 
+    noun: ClassVar[str] = "files"
     paths: PathLike | Sequence[PathLike]
     format: str | None = None
     units: Mapping[str, str] | None = None

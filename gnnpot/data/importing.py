@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import ase
 
@@ -37,15 +37,18 @@ class Batch:
 class Source(Protocol):
     """Where frames come from."""
 
+    noun: ClassVar[str]
+    """What its size is counted in."""
+
     @property
     def size(self) -> int:
-        """How much there is to read, in the unit of `batches`' progress; 0 where it cannot be told."""
+        """How much there is to read."""
 
     def describe(self) -> dict[str, Any]:
         """What the frames are and which files they come from: plain values that identify the source."""
 
     def batches(self, position: Mapping[str, Any], progress: Callable[[int], None]) -> Iterator[Batch]:
-        """Batches behind a position (empty: all of them)."""
+        """Batches behind a position (empty: all of them); ``progress`` is told how much of the size was read."""
 
 
 @dataclass

@@ -7,7 +7,8 @@ eV, forces in eV/Å, stress in kbar as VASP gives it). The client reads the user
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import ase
 import numpy as np
@@ -70,6 +71,7 @@ class MaterialsProject:
         client: an ``mp_api.client.MPRester`` (see `connect`), or anything with its two calls.
     """
 
+    noun: ClassVar[str] = "materials"
     materials: Sequence[str]
     client: Any
 
@@ -95,11 +97,12 @@ class MaterialsProject:
             progress(k + 1)
 
     def _frames(self, material: str) -> Iterator[TrajectoryFrame]:
-        documents = self.client.materials.search(material_ids=[material], fields=["material_id", "run_types"])
+        fields = ["material_id", "run_types"]
+        documents = _answer(lambda: self.client.materials.search(material_ids=[material], fields=fields), material)
         if not documents:
             raise DataError(f"the Materials Project knows no {material}: look it up on materialsproject.org")
         for task, run_type in sorted(dict(_field(documents[0], "run_types") or {}).items()):
-            trajectory = _plain(self.client.materials.tasks.get_trajectory(str(task)))
+            trajectory = _plain(_answer(partial(self.client.materials.tasks.get_trajectory, str(task)), material))
             for step in range(len(trajectory["cart_coords"])):
                 yield TrajectoryFrame(trajectory, step, material, str(task), getattr(run_type, "value", run_type))
 
@@ -115,12 +118,23 @@ def connect() -> Any:
     except ImportError:
         raise ConfigError('format=mp_api needs the client of the Materials Project: pip install "gnnpot[mp]"') from None
     try:
-        return MPRester(use_document_model=False)
-    except ValueError as error:
+        return MPRester()
+    except Exception as error:
         raise ConfigError(
-            f"the Materials Project's client has no key ({error}): set MP_API_KEY in the environment; keys are on "
-            "materialsproject.org/api"
-        ) from None
+            f"the Materials Project's client cannot start ({error}): is the key in the environment as MP_API_KEY? Keys "
+            "are on materialsproject.org/api"
+        ) from error
+
+
+def _answer(call: Callable[[], Any], material: str) -> Any:
+    """What the client answers; whatever goes wrong between here and there becomes one message."""
+    try:
+        return call()
+    except Exception as error:
+        raise DataError(
+            f"the Materials Project did not answer for {material} ({type(error).__name__}: {error}); what was imported "
+            "before it stays, and the same command goes on"
+        ) from error
 
 
 def _field(document: Any, name: str) -> Any:
@@ -132,6 +146,6 @@ def _plain(trajectory: Any) -> Mapping[str, Any]:
     if not isinstance(trajectory, Mapping) or "cart_coords" not in trajectory:
         raise DataError(
             f"the client returned a {type(trajectory).__name__} in the place of a trajectory's dictionary: "
-            'pip install "mp-api>=0.45"'
+            'pip install "mp-api>=0.46"'
         )
     return {key: getattr(value, "value", value) for key, value in trajectory.items()}

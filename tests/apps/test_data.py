@@ -45,6 +45,8 @@ def test_import_and_check_from_the_command_line(tmp_path, copper, capsys):
     assert re.search(r"frames +24", text)
     assert re.search(r"unknown +24", text)
     assert "gnnpot fit data.path=" in text
+    assert main(["info", str(tmp_path / "made")]) == 0
+    assert re.search(r"frames +24", capsys.readouterr().out)
     assert main(["data", "kind=check", f"path={tmp_path / 'made'}"]) == 0
     assert "grouped by material: 12 groups" in capsys.readouterr().out
 

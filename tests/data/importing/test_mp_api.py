@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gnnpot.data import frame_writer
 from gnnpot.data.frames import entries_of
 from gnnpot.data.importing import import_frames
 from gnnpot.data.labels import labels_of
@@ -94,6 +95,20 @@ def test_an_older_client_is_named(tmp_path, client):
     client._trajectories["mp-6"] = [object()]
     with pytest.raises(DataError, match=r'returned a list in the place of a trajectory.*pip install "mp-api'):
         import_frames(MaterialsProject(["mp-5"], client), tmp_path / "store")
+
+
+def test_an_interrupted_connection_is_gone_on_with(tmp_path, client, monkeypatch):
+    monkeypatch.setattr(frame_writer, "FRAMES_PER_SHARD", 1)
+    project = MaterialsProject(["mp-1138", "mp-5"], client)
+    whole = import_frames(project, tmp_path / "whole")
+    last = client._trajectories.pop("mp-6")
+    with pytest.raises(DataError, match=r"did not answer for mp-5 \(KeyError: 'mp-6'\).*the same command goes on"):
+        import_frames(project, tmp_path / "resumed")
+    client._trajectories["mp-6"] = last
+    client.asked.clear()
+    resumed = import_frames(project, tmp_path / "resumed")
+    assert client.asked == ["mp-6"]
+    assert resumed.sha256 == whole.sha256
 
 
 def test_the_client_is_asked_for_by_name(monkeypatch):
