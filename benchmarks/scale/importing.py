@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ FRAMES = 11
 """Mean number of frames of a material: 1,580,395 in 145,923."""
 DIFFERENT = 300
 NAME = "mp-000000"
-KILLED_AFTER = (25.0, 60.0)
-"""Seconds after which two processes are killed."""
+KILLED_AFTER = (3, 9)
+"""Shards after which two processes are killed, in the midst of the next one."""
 
 
 def frame(random: np.random.Generator, symbols: list[str], material: str) -> dict[str, Any]:
@@ -114,14 +115,14 @@ def imported(path: Path, store: Path) -> tuple[float, float]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak
 
 
-def killed(path: Path, store: Path, seconds: float) -> int:
-    """Kill an import after some seconds; the number of whole shards that it leaves."""
+def killed(path: Path, store: Path, n_shards: int) -> int:
+    """Kill an import behind so many shards; the number of whole ones that it leaves."""
     process = subprocess.Popen(command(path, store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    while process.poll() is None and len(list(store.glob("shard-*"))) < n_shards:
+        time.sleep(0.2)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     return len(list(store.glob("shard-*")))
 
 
