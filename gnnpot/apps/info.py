@@ -85,7 +85,8 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
         "computes with": description(),
         "units": card.get("units"),
         **{
-            key: card.get(key) for key in ("dtype", "level_of_theory", "trained_on", "gnnpot_version", "format_version")
+            key: card.get(key)
+            for key in ("dtype", "level_of_theory", "trained_on", "finetuning", "gnnpot_version", "format_version")
         },
     }
     console = Console()

@@ -50,7 +50,7 @@ from gnnpot.training.results import card_of, cost_of, errors_of_parts, origin_of
 from gnnpot.training.resume import checkpoint_of, completed, how_to_go_on, resumed_config, save_config
 from gnnpot.training.saving import TrainingInterrupted
 from gnnpot.training.settings import checked_settings
-from gnnpot.training.starting import Start, elements_of, load_start, potential_to_tune
+from gnnpot.training.starting import UNKNOWN, Start, elements_of, load_start, potential_to_tune
 from gnnpot.training.threads import limited_threads
 from gnnpot.training.tuning import Tuning, own_batch_size
 
@@ -135,6 +135,10 @@ def _settle(config: dict[str, Any], is_main: bool) -> tuple[dict[str, Any], Path
         raise ConfigError(
             "gnnpot finetune needs data: type data.path=FILE, or data.train_path=FILE data.test_path=FILE"
         )
+    if settings["compare"]["scratch"] and not _is_alone(settings):
+        raise ConfigError(
+            "compare.scratch=true trains in one process: take trainer.devices=1, or compare.scratch=false"
+        )
     model = str(read_card(settings["checkpoint"])["model"].get("_target_", "")).rpartition(".")[2].lower()
     asked = settings["run_dir"]
     run_dir = new_run_dir(asked, VERB, f"finetune-{model}") if is_main else Path(asked or "runs")
@@ -162,7 +166,7 @@ def _prepare(settings: dict[str, Any], run_dir: Path, console: Console, is_main:
     if is_main:
         save_config(settings, run_dir)
         dataset.split.save(run_dir / SPLIT_FILE)
-        _print_start(console, start, settings)
+        _print_start(console, start, settings, dataset.level_of_theory)
     return _Task(settings, dataset, start, potential, training, store, tuning, held_out)
 
 
@@ -290,7 +294,7 @@ def _account(task: _Task, verdict: Verdict, errors: dict[str, dict[str, Any]], n
     account: dict[str, Any] = {
         "checkpoint": str(settings["checkpoint"]),
         "level_of_theory": {
-            "checkpoint": task.start.base.card.get("level_of_theory", "unknown"),
+            "checkpoint": task.start.base.card.get("level_of_theory", UNKNOWN),
             "data": task.dataset.level_of_theory,
         },
         "kept": verdict.kept,
@@ -330,18 +334,19 @@ def _card(task: _Task, verdict: Verdict, metrics: dict[str, Any]) -> dict[str, A
         **card_of(task.settings, task.dataset, metrics),
         "finetuning": {
             "checkpoint": str(task.settings["checkpoint"]),
-            "checkpoint_level_of_theory": old.get("level_of_theory", "unknown"),
-            "checkpoint_trained_on": old.get("trained_on", "unknown"),
+            "checkpoint_level_of_theory": old.get("level_of_theory", UNKNOWN),
+            "checkpoint_trained_on": old.get("trained_on", UNKNOWN),
             "kept": verdict.kept,
             "verdict": verdict.text,
         },
     }
 
 
-def _print_start(console: Console, start: Start, settings: dict[str, Any]) -> None:
+def _print_start(console: Console, start: Start, settings: dict[str, Any], of_data: str) -> None:
     """Level of theory, new elements, and the shift of every reference energy."""
-    level = start.base.card.get("level_of_theory", "unknown")
-    say(console, f"fine-tuning {settings['checkpoint']} ({start.base.title}, level of theory: {level})")
+    level = start.base.card.get("level_of_theory", UNKNOWN)
+    say(console, f"fine-tuning {settings['checkpoint']} ({start.base.title})")
+    say(console, f"level of theory: {level} of the checkpoint, {of_data} of the data (data.level_of_theory=NAME)")
     if start.new_elements:
         say(console, f"new elements, begun as copies of their nearest kin: {', '.join(start.new_elements)}")
     if start.refit is None:

@@ -202,11 +202,11 @@ def test_adapters_are_merged_into_an_ordinary_model(tuned: Tuned, base: Path) ->
     assert result.metrics["finetuning"]["trained_weights"] < before.n_parameters
 
 
-@pytest.mark.parametrize("changes", [{}, {"adapter_rank": 2, "layer_decay": 0.7}])
 def test_a_broken_fine_tuning_goes_on_bitwise(
-    tuned: Tuned, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+    tuned: Tuned, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {**changes, "replay": {"path": str(base.parent / "old.extxyz")}}
+    """With adapters, rates by depth and replay."""
+    changes = {"adapter_rank": 2, "layer_decay": 0.7, "replay": {"path": str(base.parent / "old.extxyz")}}
     step = TrainingModule.training_step
     steps = []
 
@@ -330,6 +330,7 @@ def test_a_head_on_the_trained_model(tuned: Tuned, tmp_path: Path) -> None:
         ({"replay": {"path": "shipped"}}, "comes without replay.extxyz"),
         ({"replay": {"references": "mine"}}, "base or fit"),
         ({"layer_decay": 0.0}, "layer_decay"),
+        ({"compare": {"scratch": True}, "trainer": {"devices": 2}}, "one process"),
         ({"adapter_rank": 0}, "adapter_rank=0"),
         ({"freeze": ["embeding"]}, "no weight of that name"),
         ({"model": {"cutoff": 3.0}}, "model.cutoff"),
