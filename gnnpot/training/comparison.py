@@ -56,7 +56,7 @@ def judge(losses: Mapping[str, float | None], n_val: int, failure: str | None, h
         has_new_head: whether the fine-tuned model has a response head that the others lack: it is kept then.
 
     >>> judge({"base_refitted": 2.0, "finetuned": 1.0}, n_val=20, failure=None, has_new_head=False).text
-    'The fine-tuned model is kept: its validation loss is 0.50 times that of the base with re-fitted references.'
+    'The fine-tuned model is kept: its validation loss is 0.5 times that of the base with re-fitted references.'
     """
     base, tuned, scratch = (losses.get(name) for name in ("base_refitted", "finetuned", "scratch"))
     remarks = [f"The fine-tuning broke off: {failure}."] if failure else []
@@ -65,20 +65,20 @@ def judge(losses: Mapping[str, float | None], n_val: int, failure: str | None, h
         return Verdict("finetuned", " ".join([text, *remarks]), WITHOUT_LABELS)
     if n_val < FEW:
         remarks.append(f"Only {n_val} validation structure{'s decide' if n_val > 1 else ' decides'} this.")
-    to_base = f"{tuned / base:.2f} times that of the base with re-fitted references"
+    to_base = f"{tuned / base:.3g} times that of the base with re-fitted references"
     if has_new_head:
         text = f"The model with the new head is kept: its validation loss of the shared labels is {to_base}."
         return Verdict("finetuned", " ".join([text, *remarks]))
     if scratch is not None and scratch < min(tuned, base):
         text = (
-            f"Training from scratch did better than fine-tuning: its validation loss is {scratch / tuned:.2f} times "
+            f"Training from scratch did better than fine-tuning: its validation loss is {scratch / tuned:.3g} times "
             "that of the fine-tuned model. The model from scratch is kept."
         )
         return Verdict("scratch", " ".join([text, *remarks]), SCRATCH_WON)
     if tuned >= base:
         text = "Fine-tuning did not come below the base with re-fitted references: that base is kept."
         return Verdict("base_refitted", " ".join([text, *remarks]), BASE_WON)
-    to_scratch = "" if scratch is None else f", and {tuned / scratch:.2f} times that of training from scratch"
+    to_scratch = "" if scratch is None else f", and {tuned / scratch:.3g} times that of training from scratch"
     text = f"The fine-tuned model is kept: its validation loss is {to_base}{to_scratch}."
     return Verdict("finetuned", " ".join([text, *remarks]))
 

@@ -58,6 +58,15 @@ def test_outer_radii_of_new_pairs_are_those_of_unseen_ones() -> None:
     assert float(radii[2].min()) > 1.0
 
 
+def test_functions_of_every_center_take_new_elements() -> None:
+    shared = {"descriptors": "moments", "network": "shared", "n_radial": 2, "n_angular": 1, "hidden": [4]}
+    potential = HDNNP(["O", "Fe"], 4.0, **shared).double()
+    grown = with_elements(potential, [44])
+    expected, found = (derive(model, structure(), ["forces"])["forces"] for model in (potential, grown))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert untrained(grown, [8, 44])["functions"] == list(potential.functions)
+
+
 def test_symmetry_functions_refuse_new_elements_by_name() -> None:
     with pytest.raises(UnknownElementError, match=r"Ru: this HDNNP knows O, Fe.*SchNet or GNNFF"):
         with_elements(made("hdnnp"), [44])

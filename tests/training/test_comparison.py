@@ -8,11 +8,11 @@ from gnnpot.training.comparison import judge
 @pytest.mark.parametrize(
     ("losses", "kept", "words"),
     [
-        ({"base_refitted": 2.0, "finetuned": 1.0, "scratch": 1.5}, "finetuned", "0.67 times that of training from"),
+        ({"base_refitted": 2.0, "finetuned": 1.0, "scratch": 1.5}, "finetuned", "0.667 times that of training from"),
         ({"base_refitted": 2.0, "finetuned": 1.0, "scratch": 0.5}, "scratch", "The model from scratch is kept"),
         ({"base_refitted": 1.0, "finetuned": 1.0, "scratch": 2.0}, "base_refitted", "that base is kept"),
-        ({"base_refitted": 1.0, "finetuned": 1.0, "scratch": 0.5}, "scratch", "0.50 times"),
-        ({"base_refitted": 2.0, "finetuned": 1.0}, "finetuned", "0.50 times that of the base"),
+        ({"base_refitted": 1.0, "finetuned": 1.0, "scratch": 0.5}, "scratch", "0.5 times"),
+        ({"base_refitted": 2.0, "finetuned": 1.0}, "finetuned", "0.5 times that of the base"),
         ({"base_refitted": None, "finetuned": None}, "finetuned", "No label of a validation structure"),
     ],
 )
@@ -32,4 +32,4 @@ def test_few_structures_and_failures_are_told() -> None:
 def test_a_new_head_is_not_thrown_away() -> None:
     verdict = judge({"base_refitted": 1.0, "finetuned": 1.2, "scratch": 0.1}, 20, None, has_new_head=True)
     assert verdict.kept == "finetuned"
-    assert "1.20 times that of the base" in verdict.text
+    assert "1.2 times that of the base" in verdict.text

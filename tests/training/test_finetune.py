@@ -249,7 +249,7 @@ def test_replay_of_another_zero_is_noticed_and_fitted(tuned: Tuned, tmp_path: Pa
     with pytest.warns(DataWarning, match=r"another zero .* replay.references=fit"):
         first = finetune(tuned("one", replay=replay))
     second = finetune(tuned("two", replay={**replay, "references": "fit"}))
-    assert first.metrics["finetuning"]["replay"] == {"frames": 12, "fraction": 0.3}
+    assert first.metrics["finetuning"]["replay"] == {"frames": 12, "fraction": 0.5}
     losses = [read_log(result.run_dir / "log.csv")["train_loss"][-1] for result in (first, second)]
     assert losses[1] < 0.1 * losses[0]
 
