@@ -39,7 +39,8 @@ class Property:
     level: Level
     shape: tuple[int, ...]
     unit: str
-    report_name: str
+    short_name: str
+    title: str
     report_unit: str
     report_factor: float
     metric_suffix: str
@@ -48,27 +49,27 @@ class Property:
 
 
 ENERGY = Property(
-    "energy", "structure", (), "eV", "energy", "meV/atom", MEV_PER_EV, "mev_per_atom", True,
+    "energy", "structure", (), "eV", "energy", "energy", "meV/atom", MEV_PER_EV, "mev_per_atom", True,
     "total energy of the structure",
 )  # fmt: skip
 FORCES = Property(
-    "forces", "atom", (3,), "eV/Å", "forces", "meV/Å", MEV_PER_EV, "mev_per_ang", False,
+    "forces", "atom", (3,), "eV/Å", "forces", "forces", "meV/Å", MEV_PER_EV, "mev_per_ang", False,
     "force on each atom, -∂E/∂r",
 )  # fmt: skip
 STRESS = Property(
-    "stress", "structure", (3, 3), "eV/Å³", "stress", "GPa", GPA_PER_EV_PER_CUBIC_ANGSTROM, "gpa", False,
+    "stress", "structure", (3, 3), "eV/Å³", "stress", "stress", "GPa", GPA_PER_EV_PER_CUBIC_ANGSTROM, "gpa", False,
     "stress (1/|V|) ∂E/∂ε, tension positive",
 )  # fmt: skip
 BORN = Property(
-    "born_effective_charges", "atom", (3, 3), "e", "born", "e", 1.0, "e", False,
+    "born_effective_charges", "atom", (3, 3), "e", "born", "Born charges", "e", 1.0, "e", False,
     "Born effective charges ∂P_a/∂u_b, field first",
 )  # fmt: skip
 POLARIZATION = Property(
-    "polarization", "structure", (3,), "e·Å", "polarization", "e·Å", 1.0, "e_ang", False,
+    "polarization", "structure", (3,), "e·Å", "polarization", "polarization", "e·Å", 1.0, "e_ang", False,
     "total dipole of the cell, modulo e times lattice vectors",
 )  # fmt: skip
 DIELECTRIC = Property(
-    "dielectric_tensor", "structure", (3, 3), "1", "dielectric", "1", 1.0, "relative", False,
+    "dielectric_tensor", "structure", (3, 3), "1", "dielectric", "dielectric tensor", "1", 1.0, "relative", False,
     "electronic (high-frequency) dielectric tensor",
 )  # fmt: skip
 
@@ -93,4 +94,4 @@ def metric_name(property_name: str, statistic: Literal["mae", "rmse"]) -> str:
     'energy_mae_mev_per_atom'
     """
     p = PROPERTIES[property_name]
-    return f"{p.report_name}_{statistic}_{p.metric_suffix}"
+    return f"{p.short_name}_{statistic}_{p.metric_suffix}"

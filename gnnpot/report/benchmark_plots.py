@@ -49,7 +49,7 @@ def efficiency_figure(
     if len(sizes) < 2:
         return None
     p = PROPERTIES[name]
-    title = f"{SINGULAR.get(name, p.report_name).capitalize()} error"
+    title = f"{SINGULAR.get(name, p.title).capitalize()} error"
     last = ", ".join(f"{m} {significant(mean_and_error(c[max(c)])[0])}" for m, c in points.items() if c)
     values = [v for curve in points.values() for seeds in curve.values() for v in seeds] + list(references.values())
     with drawing(

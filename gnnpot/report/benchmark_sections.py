@@ -98,7 +98,7 @@ def _cards(results: Results, data: str) -> tuple[Card, ...]:
         having = {model: value for model, group in rows.items() if (value := mean_of(group, key)) is not None}
         best = min(having, key=lambda model: having[model])
         values = [float(c["errors"][key]) for c in rows[best] if key in c["errors"]]
-        cards.append(Card(f"Lowest {SINGULAR.get(name, p.report_name)} MAE", with_error(values), p.report_unit, best))
+        cards.append(Card(f"Lowest {SINGULAR.get(name, p.title)} MAE", with_error(values), p.report_unit, best))
     speeds = {m: s for m, c in costs_of(results, data).items() if (s := c["s_per_atom_step"]) is not None}
     if speeds:
         fastest = min(speeds, key=lambda model: speeds[model])
@@ -161,7 +161,7 @@ def _cost(results: Results, data: str, colors: Mapping[str, str]) -> Section:
         ("Peak memory of training", "MB", "peak_memory_mb", 1.0),
         ("Parameters", "", "n_parameters", 1.0),
     )
-    label = f"{SINGULAR.get(name, p.report_name)} MAE ({p.report_unit})"
+    label = f"{SINGULAR.get(name, p.title)} MAE ({p.report_unit})"
     figures = []
     for title, unit, key, factor in panels:
         values = {m: float(c[key] or 0.0) * factor for m, c in costs.items() if c[key] is not None}
@@ -194,7 +194,7 @@ def _parity(parts: Parts, n_test: int) -> Section | None:
         galleries[name] = tuple(figure for figure in figures if figure is not None)
     blocks: list[Block] = []
     for name, gallery in galleries.items():
-        title = PROPERTIES[name].report_name.capitalize()
+        title = PROPERTIES[name].title.capitalize()
         blocks.append(Gallery(gallery, title) if name in ("energy", "forces") else Folded(title, (Gallery(gallery),)))
     caption = "The first seed of each model. On the line prediction and reference are equal."
     n_drawn = min((len(part.n_atoms) for part in parts.values()), default=n_test)

@@ -89,7 +89,7 @@ def accuracy_table(rows: Mapping[str, Sequence[Row]], title: str = "") -> Table:
     columns = [Column("model", is_number=False), Column("seeds")]
     for name in names:
         p = PROPERTIES[name]
-        columns += [Column(statistic.upper(), f"{p.report_name} ({p.report_unit})") for statistic in STATISTICS]
+        columns += [Column(statistic.upper(), f"{p.title} ({p.report_unit})") for statistic in STATISTICS]
     lines = tuple(
         (
             model,
@@ -119,7 +119,7 @@ def _narrow(rows: Mapping[str, Sequence[Row]], title: str) -> Table:
     columns = [Column("model", is_number=False)]
     for name in names:
         p = PROPERTIES[name]
-        columns += [Column(statistic.upper(), f"{p.report_name} {p.report_unit}") for statistic in STATISTICS]
+        columns += [Column(statistic.upper(), f"{p.title} {p.report_unit}") for statistic in STATISTICS]
     lines = tuple(
         (
             model,
@@ -165,7 +165,7 @@ def difference_table(results: Results, data: str) -> Table | None:
         lines.append(
             (
                 f"{b} less {a}",
-                f"{p.report_name} {c['statistic'].upper()} ({p.report_unit})",
+                f"{p.title} {c['statistic'].upper()} ({p.report_unit})",
                 significant(value),
                 f"{significant(ends[0])} to {significant(ends[1])}",
                 (a if value > 0.0 else b) if is_clear else "cannot be told",
@@ -191,7 +191,7 @@ def group_table(rows: Mapping[str, Sequence[Row]], key: str, word: str, statisti
     columns = [Column(word, is_number=False), Column(count.removeprefix("n_"))]
     for name in names:
         p = PROPERTIES[name]
-        columns += [Column(model, f"{p.report_name} {statistic.upper()} ({p.report_unit})") for model in rows]
+        columns += [Column(model, f"{p.title} {statistic.upper()} ({p.report_unit})") for model in rows]
     lines = tuple(
         (
             group,
@@ -338,7 +338,7 @@ def _headline(cells: Sequence[Row]) -> str:
     values = []
     for name in properties_of(cells)[:2]:
         mean = mean_of(cells, metric_name(name, "mae"))
-        values.append(f"{PROPERTIES[name].report_name} {significant(mean)} {PROPERTIES[name].report_unit}")
+        values.append(f"{PROPERTIES[name].title} {significant(mean)} {PROPERTIES[name].report_unit}")
     return ", ".join(values)
 
 

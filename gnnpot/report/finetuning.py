@@ -60,7 +60,7 @@ def models_table(account: Account) -> Table:
     for part, title in PART_TITLES.items():
         for name in COMPARED:
             values = [errors.get(part, {}).get(metric_name(name, "mae")) for errors in models.values()]
-            label = f"{title}: {PROPERTIES[name].report_name} ({PROPERTIES[name].report_unit})"
+            label = f"{title}: {PROPERTIES[name].title} ({PROPERTIES[name].report_unit})"
             rows.append((label, *(significant(value) for value in values)))
     columns = [Column("error", is_number=False)]
     columns += [Column(TITLES[name] + (" (kept)" if name == account["kept"] else "")) for name in models]

@@ -25,7 +25,7 @@ def error_bars(models: Mapping[str, Mapping[str, Any]], name: str, titles: Mappi
         found = {title: errors[part][key] for part, title in SERIES.items() if key in errors.get(part, {})}
         if found and not (name == "energy" and model == "base"):
             groups[titles[model]] = found
-    return bars(f"{p.report_name.capitalize()} MAE", p.report_unit, groups)
+    return bars(f"{p.title.capitalize()} MAE", p.report_unit, groups)
 
 
 def validation_figure(logs: Mapping[str, Log], name: str) -> page.Figure | None:
@@ -35,7 +35,7 @@ def validation_figure(logs: Mapping[str, Log], name: str) -> page.Figure | None:
     curves = {title: (x[y > 0], y[y > 0]) for title, (x, y) in curves.items() if (y > 0).any()}
     if len(curves) < 2:
         return None
-    title = f"{p.report_name.capitalize()}, validation MAE"
+    title = f"{p.title.capitalize()}, validation MAE"
     with drawing(3.7, 2.75, f"{title} against the step of {' and '.join(curves)}") as d:
         axes = d.canvas.add_subplot()
         for (label, (x, y)), color in zip(curves.items(), SERIES_COLORS, strict=False):

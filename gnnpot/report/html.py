@@ -72,7 +72,7 @@ def _lead(metrics: Mapping[str, Any]) -> str:
     if part is None:
         return "This run has no errors to report."
     values = [
-        f"{significant(metrics[part][key])} {p.report_unit} in {p.report_name}"
+        f"{significant(metrics[part][key])} {p.report_unit} in {p.title}"
         for name, p in PROPERTIES.items()
         if (key := metric_name(name, "mae")) in metrics[part]
     ]

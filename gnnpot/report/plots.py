@@ -45,7 +45,7 @@ def learning_curves(log: Mapping[str, NDArray[np.float64]]) -> tuple[page.Figure
     panels: list[tuple[str, str, tuple[str, ...]]] = [("Loss", "", ("train_loss", "val_loss"))]
     for name, p in PROPERTIES.items():
         error = metric_name(name, "mae")
-        panels.append((f"{p.report_name.capitalize()} MAE", p.report_unit, (f"train_{error}", f"val_{error}")))
+        panels.append((f"{p.title.capitalize()} MAE", p.report_unit, (f"train_{error}", f"val_{error}")))
     panels.append(("Learning rate", "", ("learning_rate",)))
     figures = [_curve(log, epoch, *panel) for panel in panels]
     return tuple(figure for figure in figures if figure is not None)
@@ -101,7 +101,7 @@ def parity_figure(data: ParityData, name: str, part: str) -> page.Figure | None:
     x, y = (label - origin) * factor, (predicted - origin) * factor
     errors = (predicted - label) * p.report_factor
     statistics = _statistics(errors, p.report_unit)
-    title = f"{p.report_name.capitalize()}, {part_title(printable(part))}"
+    title = f"{p.title.capitalize()}, {part_title(printable(part))}"
     description = f"{title}: prediction against reference, {label.size:,} points, {', '.join(statistics)}"
     notes = [f"Relative to the mean reference, {significant(origin, 6)} {unit}."] if p.per_atom else []
     if len(x) > N_DRAWN:
@@ -220,7 +220,7 @@ def error_distribution(
     medians = ", ".join(f"{part_title(printable(k))} {significant(float(np.median(v)))}" for k, v in sizes.items())
     rows = {"structure": "structures", "atom": "atoms"}[p.level]
     title, symbol = (
-        f"Distribution of {SINGULAR.get(name, p.report_name)} errors",
+        f"Distribution of {SINGULAR.get(name, p.title)} errors",
         {"energy": "|ΔE|", "forces": "|ΔF|"}.get(name, "|Δ|"),
     )
     caption = f"Share of {rows} with an error below the value; dots: median."

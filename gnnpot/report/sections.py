@@ -51,7 +51,7 @@ def _headline_cards(metrics: Mapping[str, Any], parts: Parts) -> tuple[Card, ...
         if part in parts and name in parts[part].properties:
             spread = float(np.std(parts[part].points(name)[0])) * p.report_factor
             remark += f"\nlabels spread by {significant(spread)}"
-        label = f"{p.report_name.capitalize()}, {part_title(part)} MAE"
+        label = f"{p.title.capitalize()}, {part_title(part)} MAE"
         cards.append(Card(label, significant(mae), p.report_unit, remark))
     seconds = metrics.get("timing", {}).get("training_s")
     if isinstance(seconds, int | float):

@@ -48,7 +48,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> Table:
     columns += [Column(s.upper(), part_title(part)) for part in parts for s in STATISTICS]
     rows = tuple(
         (
-            f"{PROPERTIES[name].report_name} ({PROPERTIES[name].report_unit})",
+            f"{PROPERTIES[name].title} ({PROPERTIES[name].report_unit})",
             *(cell for part in parts for cell in _errors(metrics[part], name)),
         )
         for name in names
@@ -91,7 +91,7 @@ def summary_line(metrics: Mapping[str, Any]) -> str:
         return "no errors to report"
     errors = metrics[part]
     values = [
-        f"{PROPERTIES[name].report_name} {significant(errors[metric_name(name, 'mae')])} {PROPERTIES[name].report_unit}"
+        f"{PROPERTIES[name].title} {significant(errors[metric_name(name, 'mae')])} {PROPERTIES[name].report_unit}"
         for name in _present([errors])
     ]
     if not values:
@@ -140,7 +140,7 @@ def _group_table(
     columns = [Column(title, is_number=False), *(Column(COUNT_TITLES[count]) for count in count_names)]
     for name in names:
         p = PROPERTIES[name]
-        columns += [Column(statistic.upper(), f"{p.report_name} ({p.report_unit})") for statistic in STATISTICS]
+        columns += [Column(statistic.upper(), f"{p.title} ({p.report_unit})") for statistic in STATISTICS]
     rows = tuple(
         (
             group_name,

@@ -68,9 +68,7 @@ def worst_table(data: ParityData, n_most: int = 10) -> Table:
     columns = [Column("structure", is_number=False)]
     columns += [Column("config_type", is_number=False)] if has_kind else []
     columns += [Column("formula", is_number=False)]
-    columns += [
-        Column(title, f"{PROPERTIES[name].report_name} ({PROPERTIES[name].report_unit})") for name, title, _ in shown
-    ]
+    columns += [Column(title, f"{PROPERTIES[name].title} ({PROPERTIES[name].report_unit})") for name, title, _ in shown]
     atoms = np.split(data.numbers, np.cumsum(data.n_atoms)[:-1])
     cells = tuple(
         (
