@@ -85,6 +85,8 @@ def run_cell(name: str, system: str, n: int | None, seed: int, options: argparse
         "trainer": {"max_epochs": epochs, "progress": False},
         "batch_size": options.batch_size,
         "compare": {"scratch": True},
+        "replay": {"path": options.replay},
+        "forgetting": {"path": options.forgetting},
         "seed": seed,
         "run_dir": str(folder / "run"),
     }
@@ -107,6 +109,7 @@ def run_cell(name: str, system: str, n: int | None, seed: int, options: argparse
         "seconds": round(time.monotonic() - started, 1),
         "checkpoint": config["checkpoint"],
     }
+    cell["forgetting"] = account.get("forgetting_ratio")
     temporary = folder.with_suffix(".tmp")
     temporary.write_text(json.dumps(cell, indent=1) + "\n", encoding="utf-8")
     temporary.replace(folder.with_suffix(".json"))
@@ -124,6 +127,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--replay", help="frames of the first training to mix in, or shipped")
+    parser.add_argument("--forgetting", help="frames held out of the first training; those shipped, if any")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     sizes: Sequence[int | None] = [None if size == "all" else int(size) for size in options.sizes]

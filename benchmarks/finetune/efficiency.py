@@ -48,9 +48,16 @@ def summary_of(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "efficiency": efficiency,
         "median_efficiency": statistics.median(known) if known else None,
         "kept": dict(kept),
+        "forgetting": {system: _forgetting(cells, system) for system in systems},
         "checkpoint": cells[0]["checkpoint"],
         "steps": sorted({cell["steps"] for cell in cells}),
     }
+
+
+def _forgetting(cells: Sequence[Mapping[str, Any]], system: str) -> dict[str, float | int] | None:
+    """Mean over the runs of a system of the force error on old frames after, over before."""
+    ratios = [cell["forgetting"] for cell in cells if cell["system"] == system and cell.get("forgetting") is not None]
+    return _mean(ratios) if ratios else None
 
 
 def _mean(values: list[float]) -> dict[str, float | int]:
@@ -97,13 +104,14 @@ def crossing(curve: Curve, level: float) -> tuple[float, str]:
 
 def tables_of(summary: Mapping[str, Any]) -> str:
     """Markdown: the efficiency of every system, and the errors of all."""
-    columns = (Column("system", is_number=False), Column("force error (meV/Å)"), Column("label efficiency"))
-    rows = [
-        (system, significant(e["force_error"]), "–" if e["ratio"] is None else f"{e['bound']} {e['ratio']:.1f}".strip())
-        for system, e in summary["efficiency"].items()
-    ]
+    titles = ("force error (meV/Å)", "label efficiency", "forgetting")
+    columns = (Column("system", is_number=False), *(Column(title) for title in titles))
+    rows = []
+    for system, e in summary["efficiency"].items():
+        ratio = "–" if e["ratio"] is None else f"{e['bound']} {e['ratio']:.1f}".strip()
+        rows.append((system, significant(e["force_error"]), ratio, _cell(summary["forgetting"][system])))
     median = summary["median_efficiency"]
-    rows.append(("median", "", "–" if median is None else f"{median:.1f}"))
+    rows.append(("median", "", "–" if median is None else f"{median:.1f}", ""))
     parts = [Table(columns, tuple(rows)).markdown()]
     for name, unit in (("forces", "meV/Å"), ("energy", "meV/atom")):
         columns = (Column("system", is_number=False), Column("N"), *(Column(title) for title in LABELS.values()))

@@ -25,6 +25,7 @@ FEW = 5
 
 WITHOUT_LABELS = ("Give validation structures with labels, as data.val_path=FILE or a larger data.split.fractions.",)
 BASE_WON = (
+    "Learn longer, if the validation loss in the report was still falling: trainer.max_epochs=N.",
     "Learn more gently: a third of optimizer.lr, or layer_decay=0.7.",
     "Learn fewer weights: adapter_rank=4, or freeze=[NAMES] of the first layers.",
     "Look at the labels: `gnnpot info FILE`; energies and forces of one calculation, at converged settings.",
