@@ -80,7 +80,7 @@ def mptrj_frames(record: Record, where: str, energy: str) -> Iterator[StructureF
     """
     layout = "{frame id: {structure, uncorrected_total_energy, force, stress, ...}}"
     for number, (frame_id, found) in enumerate(_mapping(record.value, where, layout).items()):
-        entry = _mapping(found, where, layout)
+        entry: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
         uncorrected, corrected = entry.get("uncorrected_total_energy"), entry.get("corrected_total_energy")
         chosen = corrected if energy == CORRECTED else uncorrected
         labels = {"energy": chosen, "forces": entry.get("force"), "stress": entry.get("stress")}

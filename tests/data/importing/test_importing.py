@@ -278,6 +278,13 @@ def test_a_broken_frame_is_named(tmp_path, changes, message):
     assert entries_of(imported(tmp_path, content, "mptrj", skip_broken=True), "frame_id") == ["a", "c"]
 
 
+def test_an_entry_that_is_no_entry_can_be_left_out(tmp_path):
+    content = {"mp-7": {"a": mptrj_entry(0), "b": None}}
+    with pytest.raises(DataError, match=r"\(mp-7\), frame 1: there is no 'structure'"):
+        imported(tmp_path, content, "mptrj")
+    assert len(imported(tmp_path, content, "mptrj", skip_broken=True)) == 1
+
+
 def test_another_layout_is_named(tmp_path):
     with pytest.raises(DataError, match=r"expected \{frame id: \{structure.*is it the layout of format="):
         imported(tmp_path, [matpes_entry()["structure"]["sites"]], "mptrj")
