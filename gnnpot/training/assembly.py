@@ -10,6 +10,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
 from gnnpot.config import build
@@ -218,6 +219,13 @@ def _keep_best(validation: Validation, potential: Potential, run_dir: Path) -> N
         save(best, run_dir / "model", {"status": f"training not finished, epoch {validation.course.best_epoch + 1}"})
 
 
+def _strategy(settings: dict[str, Any]) -> str | DDPStrategy:
+    """Lightning's strategy of this name; several processes do not send each other buffers, which no step changes."""
+    if settings["strategy"] != "ddp":
+        return str(settings["strategy"])
+    return DDPStrategy(broadcast_buffers=False)
+
+
 def _trainer(config: dict[str, Any], budget: Budget, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     settings = config["trainer"]
     accelerator = settings["accelerator"]
@@ -228,7 +236,7 @@ def _trainer(config: dict[str, Any], budget: Budget, callbacks: list[lightning.C
             accelerator=accelerator,
             devices=settings["devices"],
             num_nodes=settings["num_nodes"],
-            strategy=settings["strategy"],
+            strategy=_strategy(settings),
             max_epochs=-1 if budget.max_epochs is None else budget.max_epochs,
             callbacks=callbacks,
             logger=False,
