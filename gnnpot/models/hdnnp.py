@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, gather
 from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.kernels import kernels_serve
+from gnnpot.models.derivatives import ForwardPass
 from gnnpot.models.potential import EnergyPotential, OutputSlopes, Potential
 from gnnpot.nn.descriptor_generation import generate_functions
 from gnnpot.nn.descriptor_operators import DescriptorEvaluation, descriptors_and_jacobian
@@ -21,6 +22,7 @@ from gnnpot.nn.element_networks import SharedNetwork
 from gnnpot.nn.layers import mlp
 from gnnpot.nn.moment_descriptors import MomentEvaluation, MomentSet, plain_moment_descriptors
 from gnnpot.nn.moment_functions import is_moment_function, parse_moment_function
+from gnnpot.nn.near_pairs import pairs_within
 from gnnpot.nn.symmetry_functions import parse_function
 from gnnpot.nn.system_charge import at_atoms
 
@@ -197,12 +199,12 @@ class HDNNP(EnergyPotential):
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
         """Output of each atom's element network less that of the isolated atom, ``(n_atoms,)``."""
-        return self._outputs(self.features(graph), self.types(graph))
+        return self.outputs_of(self.features(graph), self.types(graph))
 
     def features_and_atomic_outputs(self, graph: AtomicGraph) -> tuple[Tensor, Tensor]:
         """Both from the same descriptors."""
         features = self.features(graph)
-        return features, self._outputs(features, self.types(graph))
+        return features, self.outputs_of(features, self.types(graph))
 
     def _descriptors(self, graph: AtomicGraph) -> Tensor:
         if graph.positions.requires_grad or graph.cell.requires_grad:
@@ -228,7 +230,8 @@ class HDNNP(EnergyPotential):
         scaled: Tensor = self.descriptor_scale(descriptors, types)
         return scaled if charges is None else torch.cat([scaled, charges.to(scaled.dtype)[:, None]], dim=1)
 
-    def _outputs(self, features: Tensor, types: Tensor) -> Tensor:
+    def outputs_of(self, features: Tensor, types: Tensor) -> Tensor:
+        """Outputs ``(n_atoms,)`` of features."""
         isolated = self.descriptor_scale.of_isolated_atoms()
         if self.charge:
             isolated = nn.functional.pad(isolated, (0, 1))
@@ -260,10 +263,16 @@ class HDNNP(EnergyPotential):
         if self.system_charge is not None:
             leaves.append(self.system_charge(graph).detach().requires_grad_(True))
             charges = at_atoms(leaves[1], graph)
-        outputs = self._outputs(self._inputs(descriptors, types, charges), types)
+        outputs = self.outputs_of(self._inputs(descriptors, types, charges), types)
         total = (self.energy_scale.scale * outputs.double()).sum()
         by_descriptor, *by_charge = torch.autograd.grad(total, leaves, create_graph=differentiable)
         return OutputSlopes(outputs, evaluation.pulled_back(by_descriptor), *by_charge)
+
+    def forward_pass(self, graph: AtomicGraph) -> "HDNNPPass | None":
+        """Where forces come without automatic differentiation, on the CPU."""
+        if not kernels_serve(graph.positions.device) or not self.can_use_edge_gradients(graph, differentiable=False):
+            return None
+        return HDNNPPass(self, graph)
 
     def can_pull_back(self, graph: AtomicGraph, differentiable: bool) -> bool:
         """Wherever forces come without automatic differentiation."""
@@ -314,3 +323,26 @@ def _descriptor_set(elements: Sequence[int], lines: Sequence[str]) -> Descriptor
             f"'{lines[of_every_center.index(False)]}' of one; give either kind alone"
         )
     return MomentSet(elements, [parse_moment_function(line) for line in lines])
+
+
+class HDNNPPass(ForwardPass):
+    """An HDNNP's forward pass, with the way back open: the derivatives of the descriptors are taken once for all."""
+
+    def __init__(self, model: HDNNP, graph: AtomicGraph) -> None:
+        self._model = model
+        self.pairs = pairs_within(model.cutoff, graph)
+        with torch.enable_grad():
+            self._features, self._descriptors, self._pull_back = model.features_and_pullback(
+                graph, differentiable=False
+            )
+            self._outputs = model.outputs_of(self._features, model.types(graph))
+        self.features, self.outputs = self._features.detach(), self._outputs.detach()
+
+    def edge_gradients(self, by_features: Tensor | None) -> Tensor:
+        """∂(s Σy + f)/∂r_ij through the descriptors."""
+        with torch.enable_grad():
+            total = (self._model.energy_scale.scale * self._outputs.double()).sum()
+            if by_features is not None:
+                total = total + (self._features * by_features).sum()
+            (by_descriptor,) = torch.autograd.grad(total, [self._descriptors])
+        return self._pull_back(by_descriptor)
