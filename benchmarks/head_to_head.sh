@@ -25,10 +25,12 @@ files() {  # files FOLDER PATTERN: a list for data.path
 }
 
 random=(data.split.kind=random "data.split.fractions=[0.85,0.05,0.1]")
+wide=(loss.forces.delta=0.1 loss.energy.delta=0.01)  # errors count squared ten times as far as by default
 
 # Au-Li: all given structures; random as published, and by trajectory.
 auli=("data.path=$(files auli 'bulk_*.xyz.gz')")
-cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=100
+cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=50 data.cache_limit=20e9
+cell AuLi-hdnnp-wide_delta model=hdnnp "${auli[@]}" "${random[@]}" "${wide[@]}" trainer.max_epochs=50 data.cache_limit=20e9
 cell AuLi-gnnff_conservative model=gnnff_conservative "${auli[@]}" "${random[@]}" trainer.max_epochs=14
 
 # GaN with a nitrogen vacancy in four charges: one model, split by geometry.
@@ -36,11 +38,13 @@ charged=("data.path=$(files gan_charged 'vn*.xyz.gz')" data.split.kind=grouped d
     "data.split.fractions=[0.85,0.05,0.1]")
 cell GaN_VN-hdnnp model=hdnnp model.charge=true "${charged[@]}" trainer.max_epochs=100
 cell GaN_VN-hdnnp-without_charge model=hdnnp "${charged[@]}" trainer.max_epochs=30
-cell GaN_VN-gnnff_conservative model=gnnff_conservative model.charge=true "${charged[@]}" trainer.max_epochs=30
+cell GaN_VN-gnnff_conservative-wide_delta model=gnnff_conservative model.charge=true "${charged[@]}" "${wide[@]}" \
+    trainer.max_epochs=14
 
 # GaN without defects.
 pristine=("data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz")
 cell GaN-hdnnp model=hdnnp "${pristine[@]}" "${random[@]}" trainer.max_epochs=150
+cell GaN-hdnnp-wide_delta model=hdnnp "${pristine[@]}" "${random[@]}" "${wide[@]}" trainer.max_epochs=150
 cell GaN-gnnff_conservative model=gnnff_conservative "${pristine[@]}" "${random[@]}" trainer.max_epochs=60
 
 # Li10GeP2S12.
