@@ -72,7 +72,7 @@ def element_properties(elements: Sequence[int], names: Sequence[str] = PROPERTIE
         ConfigError: an element beyond the 103rd.
 
     >>> element_properties([3, 8], ["one", "period"]).round(decimals=2).tolist()
-    [[1.0, -2.06], [1.0, -2.06]]
+    [[1.0, -1.91], [1.0, -1.91]]
     """
     if max(elements) > HEAVIEST:
         raise ConfigError(
