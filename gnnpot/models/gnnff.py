@@ -42,7 +42,6 @@ class GNNFF(GNNFFBackbone):
     """
 
     outputs = frozenset({"forces"})
-    learning_rate = 0.0015
 
     def __init__(
         self,

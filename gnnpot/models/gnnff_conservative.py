@@ -50,8 +50,6 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     torch.Size([2])
     """
 
-    learning_rate = 0.001
-
     _tables: "tuple[WeightWatch, GNNFFTables] | None" = None
 
     def __init__(

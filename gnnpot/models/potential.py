@@ -62,8 +62,8 @@ class Potential(nn.Module):
     """Atomic numbers that the model knows, ascending."""
     ignores_far_edges: bool = False
     """Whether edges longer than the cutoff, which a graph may hold, change nothing: results, or the time they take."""
-    learning_rate: float = 0.005
-    """Peak of Adam's learning rate that suits the model, where a configuration names none."""
+    learning_rate: float = 0.01
+    """Peak of the learning rate that suits the model, where a configuration names none."""
     takes_new_elements: bool = True
     """Whether a trained model can get rows for further elements in its tables."""
 

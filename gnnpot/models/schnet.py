@@ -76,7 +76,6 @@ class SchNet(EnergyPotential):
     """
 
     ignores_far_edges = True
-    learning_rate = 0.002
 
     def __init__(
         self,

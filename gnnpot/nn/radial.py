@@ -10,6 +10,10 @@ from gnnpot.errors import ConfigError, did_you_mean
 
 EnvelopeName = Literal["polynomial", "cosine"]
 
+LOWEST_EXPONENT = -40.0
+"""Gaussians do not fall below exp of it, 4e-18. In single precision they would become denormal numbers 13 spacings from
+their center, with which processors take some fifty times as long: most of a training step of GNNFF."""
+
 
 class PolynomialCutoff(nn.Module):
     """Envelope with continuous value, slope and curvature at r_c.
@@ -88,4 +92,5 @@ class GaussianBasis(nn.Module):
 
     def forward(self, distances: Tensor) -> Tensor:
         """Basis of every distance (Å), ``(..., n_radial)``."""
-        return torch.exp(self.coefficient * (distances[..., None] - self.centers) ** 2)
+        exponents = self.coefficient * (distances[..., None] - self.centers) ** 2
+        return torch.exp(exponents.clamp(min=LOWEST_EXPONENT))

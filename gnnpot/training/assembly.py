@@ -47,7 +47,7 @@ VALIDATION_COST = 0.35
 """Cost of validating an edge, over that of training on it."""
 
 LABEL_FIELDS = (*TRAINABLE, "charge")
-OPTIMIZERS = ("torch.optim",)
+OPTIMIZERS = ("torch.optim", "gnnpot.training.soap")
 
 VALIDATION_SHARE = 0.1
 FEWEST_STEPS = 20

@@ -32,7 +32,7 @@ from tests.training.test_resume import assert_same_run
 
 Tuned = Callable[..., dict[str, Any]]
 SHIFT = 3.25
-FAST = {"lr": 0.01}
+FAST = {"lr": 0.03}
 LONG = {"max_epochs": 25, "validate_every": 5}
 pytestmark = [
     pytest.mark.usefixtures("no_report"),
@@ -154,7 +154,7 @@ def test_another_level_of_theory_is_named(tuned: Tuned) -> None:
 
 
 def test_a_bad_fine_tuning_keeps_the_base_and_says_so(tuned: Tuned, base: Path) -> None:
-    result = finetune(tuned(optimizer={"lr": 50.0}, trainer={"gradient_clip": None}))
+    result = finetune(tuned(optimizer={"_target_": "torch.optim.Adam", "lr": 50.0}, trainer={"gradient_clip": None}))
     account = result.metrics["finetuning"]
     assert account["kept"] == "base_refitted"
     assert "did not come below the base" in account["verdict"]
