@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # The figures of the table "Head to head" in benchmarks/README.md: the systems of the publications, on their own data.
 #
-#   GNNPOT_DATA=/path/to/data benchmarks/head_to_head.sh [OUTPUT_FOLDER]
+#   GNNPOT_DATA=/path/to/data benchmarks/head_to_head.sh [OUTPUT_FOLDER [hdnnp|schnet|gnnff]]
 #
 # One recipe for all systems; budgets differ with the size of the data and are epochs, so that a busy machine changes
 # nothing but the time. Validation frames are cut off the training part, the test part is looked at once, at the end.
-# A cell that is finished is not run again; one that was interrupted goes on.
+# A cell that is finished is not run again; one that was interrupted goes on. With a third argument only the cells of that
+# model: two of them may run side by side.
 set -euo pipefail
 : "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}"
 output=${1:-runs/head_to_head}
+only=${2:-}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 cell() {  # cell NAME [OVERRIDES...]
     local run="$output/$1"
+    [[ "$1" != *"-$only"* ]] && return
     [ -f "$run/metrics.json" ] && return
     local go_on=()
     [ -f "$run/last.ckpt" ] && go_on=("resume=$run")
@@ -25,38 +28,50 @@ files() {  # files FOLDER PATTERN: a list for data.path
 }
 
 random=(data.split.kind=random "data.split.fractions=[0.85,0.05,0.1]")
-wide=(loss.forces.delta=0.1 loss.energy.delta=0.01)  # errors count squared ten times as far as by default
-
-# Au-Li: all given structures; random as published, and by trajectory.
-auli=("data.path=$(files auli 'bulk_*.xyz.gz')")
-cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=50 data.cache_limit=20e9
-cell AuLi-hdnnp-wide_delta model=hdnnp "${auli[@]}" "${random[@]}" "${wide[@]}" trainer.max_epochs=50 data.cache_limit=20e9
-cell AuLi-gnnff_conservative model=gnnff_conservative "${auli[@]}" "${random[@]}" trainer.max_epochs=14
+grouped=(data.split.kind=grouped "data.split.fractions=[0.85,0.05,0.1]")
 
 # GaN with a nitrogen vacancy in four charges: one model, split by geometry.
-charged=("data.path=$(files gan_charged 'vn*.xyz.gz')" data.split.kind=grouped data.split.group_by=tag
-    "data.split.fractions=[0.85,0.05,0.1]")
-cell GaN_VN-hdnnp model=hdnnp model.charge=true "${charged[@]}" trainer.max_epochs=100
-cell GaN_VN-hdnnp-without_charge model=hdnnp "${charged[@]}" trainer.max_epochs=30
-cell GaN_VN-gnnff_conservative-wide_delta model=gnnff_conservative model.charge=true "${charged[@]}" "${wide[@]}" \
-    trainer.max_epochs=14
+charged=("data.path=$(files gan_charged 'vn*.xyz.gz')" "${grouped[@]}" data.split.group_by=tag)
+cell GaN_VN-hdnnp model=hdnnp model.charge=true "${charged[@]}" trainer.max_epochs=40
+cell GaN_VN-hdnnp-without_charge model=hdnnp "${charged[@]}" trainer.max_epochs=15
+cell GaN_VN-gnnff_conservative model=gnnff_conservative model.charge=true "${charged[@]}" trainer.max_epochs=8
 
 # GaN without defects.
 pristine=("data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz")
-cell GaN-hdnnp model=hdnnp "${pristine[@]}" "${random[@]}" trainer.max_epochs=150
-cell GaN-hdnnp-wide_delta model=hdnnp "${pristine[@]}" "${random[@]}" "${wide[@]}" trainer.max_epochs=150
-cell GaN-gnnff_conservative model=gnnff_conservative "${pristine[@]}" "${random[@]}" trainer.max_epochs=60
+cell GaN-hdnnp model=hdnnp "${pristine[@]}" "${random[@]}" trainer.max_epochs=100
+cell GaN-schnet model=schnet "${pristine[@]}" "${random[@]}" trainer.max_epochs=50
+cell GaN-gnnff_conservative model=gnnff_conservative "${pristine[@]}" "${random[@]}" trainer.max_epochs=12
 
-# Li10GeP2S12.
+# Au-Li: all given structures; random as published, and by trajectory.
+auli=("data.path=$(files auli 'bulk_*.xyz.gz')")
+[ -d "$output/auli" ] || python "$(dirname "$0")/auli_trajectories.py" "$GNNPOT_DATA/auli" "$output/auli"
+trajectories=("data.path=$output/auli/bulk_*.xyz" "${grouped[@]}" data.split.group_by=trajectory)
+cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=30 data.cache_limit=20e9
+cell AuLi-gnnff_conservative model=gnnff_conservative "${auli[@]}" "${random[@]}" trainer.max_epochs=8
+cell AuLi_grouped-hdnnp model=hdnnp "${trajectories[@]}" trainer.max_epochs=15 data.cache_limit=20e9
+
+# mlearn: official training and test files; three seeds on silicon.
+official() {  # official ELEMENT: arguments
+    echo "data.train_path=$(files mlearn "$1_train.xyz*") data.test_path=$GNNPOT_DATA/mlearn/$1_test.xyz"
+}
+for seed in 0 1 2; do
+    for model in hdnnp:100 schnet:80 gnnff_conservative:20; do
+        cell "mlearn-Si-${model%:*}-seed$seed" "model=${model%:*}" $(official Si) "trainer.max_epochs=${model#*:}" \
+            "seed=$seed" "data.split.seed=$seed"
+    done
+done
+for element in Li Cu; do
+    cell "mlearn-$element-hdnnp" model=hdnnp $(official $element) trainer.max_epochs=100
+    cell "mlearn-$element-gnnff_conservative" model=gnnff_conservative $(official $element) trainer.max_epochs=10
+done
+
+# Li10GeP2S12: kinds of functions; random, and by the kind of structure.
 lgps=("data.path=$(files lgps 'LGPS*.xyz.gz')")
+kinds=("${grouped[@]}" data.split.group_by=config_type)
 for kind in pairwise weighted chebyshev; do
-    cell "LGPS-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${random[@]}" trainer.max_epochs=40
+    cell "LGPS-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${random[@]}" trainer.max_epochs=12
+    cell "LGPS_kinds-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=12
 done
-cell LGPS-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${random[@]}" trainer.max_epochs=12
-
-# mlearn: official training and test files.
-for element in Cu Li Si; do
-    official=("data.train_path=$(files mlearn "${element}_train.xyz*")" "data.test_path=$GNNPOT_DATA/mlearn/${element}_test.xyz")
-    cell "$element-hdnnp" model=hdnnp "${official[@]}" trainer.max_epochs=220
-    cell "$element-gnnff_conservative" model=gnnff_conservative "${official[@]}" trainer.max_epochs=100 batch_size=2
-done
+cell LGPS-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${random[@]}" trainer.max_epochs=5
+cell LGPS_kinds-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=3
+cell AuLi_grouped-gnnff_conservative model=gnnff_conservative "${trajectories[@]}" trainer.max_epochs=3

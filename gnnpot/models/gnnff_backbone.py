@@ -29,6 +29,8 @@ class GNNFFBackbone(Potential):
             vector of the element besides.
     """
 
+    fewest_structures = 1
+
     def __init__(
         self,
         elements: Sequence[int | str] | None = None,

@@ -60,6 +60,9 @@ class HDNNP(EnergyPotential):
             (wG2 and wG5 over all elements, with atomic numbers as weights) or ``chebyshev`` (T2 and T3 over all
             elements, without and with weights); these two have no more functions for twenty elements than for four.
             ``moments`` (M2 and M3) are the same functions for every center, told apart by properties of the elements.
+            ``narrow`` are G2 and G4 as widths around the atom. ``weighted_root`` (wG2 and zG4) and ``chebyshev_angle``
+            (zT2 and zT3, which is not smooth where atoms are in line) repeat published settings. A list is a mixture,
+            as ``[pairwise, chebyshev]``, of all but ``moments``.
         n_functions: how many functions each element keeps, the ones that say most about the training set; null: all.
         select: how these are chosen, ``cur`` or ``fps`` (`gnnpot.nn.descriptor_selection`).
         charge: the total charge of the cell is an input: one model for all charge states.
@@ -84,10 +87,10 @@ class HDNNP(EnergyPotential):
         functions: Sequence[str] | None = None,
         n_radial: int = 12,
         n_angular: int = 6,
-        hidden: Sequence[int] = (30, 30),
+        hidden: Sequence[int] = (60, 60),
         activation: str = "tanh",
         envelope: str = "polynomial",
-        descriptors: str = "pairwise",
+        descriptors: str | Sequence[str] = "pairwise",
         n_functions: int | None = None,
         select: str = "cur",
         charge: bool = False,
@@ -100,7 +103,7 @@ class HDNNP(EnergyPotential):
         self.hidden = tuple(hidden)
         self.activation = activation
         self.envelope = envelope
-        self.descriptors = descriptors
+        self.descriptors = descriptors if isinstance(descriptors, str) else tuple(descriptors)
         if functions is None:
             functions = generate_functions(
                 self.elements, self.cutoff, n_radial, n_angular, envelope, descriptors=descriptors
@@ -140,6 +143,11 @@ class HDNNP(EnergyPotential):
         for line, cutoff in zip(self.functions, cutoffs, strict=True):
             if cutoff > self.cutoff:
                 raise ConfigError(f"model.functions: '{line}' reaches beyond model.cutoff={self.cutoff} Å")
+
+    @classmethod
+    def cutoff_in(cls, arguments: dict[str, Any]) -> float | None:
+        """The longest one of explicit functions."""
+        return max((_cutoff_of(line) for line in arguments.get("functions") or ()), default=None)
 
     @classmethod
     def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph]) -> dict[str, Any]:
@@ -346,3 +354,7 @@ class HDNNPPass(ForwardPass):
                 total = total + (self._features * by_features).sum()
             (by_descriptor,) = torch.autograd.grad(total, [self._descriptors])
         return self._pull_back(by_descriptor)
+
+
+def _cutoff_of(line: str) -> float:
+    return parse_moment_function(line).cutoff if is_moment_function(line) else parse_function(line).cutoff

@@ -64,6 +64,10 @@ class Potential(nn.Module):
     """Whether edges longer than the cutoff, which a graph may hold, change nothing: results, or the time they take."""
     learning_rate: float = 0.01
     """Peak of the learning rate that suits the model, where a configuration names none."""
+    fewest_structures: int = 4
+    """Of a batch, where a configuration leaves its size to the data: fewer make a step costly or its gradient noisy."""
+    n_neighbors: int = 55
+    """Neighbors of an atom on average within the cutoff, where a configuration leaves that to the data."""
     takes_new_elements: bool = True
     """Whether a trained model can get rows for further elements in its tables."""
 
@@ -210,6 +214,11 @@ class Potential(nn.Module):
         For any y of the features: a response head differentiates itself by the leaf alone.
         """
         raise NotImplementedError
+
+    @classmethod
+    def cutoff_in(cls, arguments: dict[str, Any]) -> float | None:
+        """Cutoff that other arguments of a configuration imply, Å; None: they say nothing of it."""
+        return None
 
     @classmethod
     def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class SchNet(EnergyPotential):
         cutoff: float = 6.5,
         n_features: int = 64,
         n_interactions: int = 3,
-        n_radial: int = 16,
+        n_radial: int = 32,
         envelope: str = "polynomial",
         charge: bool = False,
         short_range: str | None = "zbl",

@@ -122,7 +122,7 @@ def train(
     )
     val = dataset.parts.get("val", np.zeros(0, dtype=np.int64))
     training = dataset.parts["train"]
-    size = batch_size_of(config["batch_size"], store.n_atoms[training])
+    size = batch_size_of(config["batch_size"], store.n_atoms[training], potential.fewest_structures)
     order = batch_order(training, size, int(config["seed"]), store.n_edges, tuning)
     data = TrainingData(store, order, val, precision_of(config))
     course = Course()

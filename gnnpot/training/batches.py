@@ -19,7 +19,6 @@ Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 ATOMS_PER_BATCH = 80
-FEWEST_STRUCTURES = 4
 """Size of a batch where the configuration leaves it to the data."""
 
 ALIKE = 1.2
@@ -33,15 +32,15 @@ SHUFFLE = 0.3
 the same structures would meet in every epoch."""
 
 
-def batch_size_of(wanted: int | None, n_atoms: Indices) -> int:
-    """Structures in a batch: as wanted, or by the mean number of atoms of the training structures.
+def batch_size_of(wanted: int | None, n_atoms: Indices, fewest: int) -> int:
+    """Structures in a batch: as wanted, or by the mean number of atoms of the training structures, at least ``fewest``.
 
-    >>> batch_size_of(None, n_atoms=np.full(10, 8)), batch_size_of(None, n_atoms=np.full(10, 64))
-    (10, 4)
+    >>> [batch_size_of(None, np.full(10, size), fewest=4) for size in (8, 64)]
+    [10, 4]
     """
     if wanted is not None:
         return int(wanted)
-    return max(FEWEST_STRUCTURES, round(ATOMS_PER_BATCH / float(np.mean(n_atoms))))
+    return max(fewest, round(ATOMS_PER_BATCH / float(np.mean(n_atoms))))
 
 
 def are_alike(n_edges: Indices) -> bool:

@@ -90,7 +90,7 @@ def finetune(config: Mapping[str, Any]) -> FitResult:
     with no_empty_folder_left(run_dir):
         task = _prepare(settings, run_dir, console, is_main)
     say(console, plan(task.settings, task.potential, run_dir, checkpoint))
-    with limited_threads(threads_for(task.settings, task.dataset, task.store)):
+    with limited_threads(threads_for(task.settings, task.dataset, task.store, task.potential)):
         try:
             trained = _train(task, run_dir, checkpoint, console)
             if not trained.is_main_process:
@@ -147,8 +147,8 @@ def _settle(config: dict[str, Any], is_main: bool) -> tuple[dict[str, Any], Path
 
 def _prepare(settings: dict[str, Any], run_dir: Path, console: Console, is_main: bool) -> _Task:
     dataset = read_dataset(settings, run_dir)
-    settings = _with_end(settings, dataset)
     start = load_start(settings, dataset)
+    settings = _with_end(settings, dataset, start.base)
     potential = potential_to_tune(settings, dataset, start)
     if is_main:
         inspect_data(dataset, settings["loss"], console, trainable_properties(potential.outputs))
@@ -170,21 +170,21 @@ def _prepare(settings: dict[str, Any], run_dir: Path, console: Console, is_main:
     return _Task(settings, dataset, start, potential, training, store, tuning, held_out)
 
 
-def _with_end(settings: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+def _with_end(settings: dict[str, Any], dataset: Dataset, base: Potential) -> dict[str, Any]:
     """The settings with a number of epochs, from the number of training structures, where they set no end."""
     if settings["trainer"]["max_epochs"] is not None or settings["trainer"]["max_time"] is not None:
         return settings
     n_train = len(dataset.parts["train"])
     steps = STEPS_OF_ONE * n_train**GROWTH
-    epochs = math.ceil(steps / math.ceil(n_train / _own_batch_size(settings, dataset)))
+    epochs = math.ceil(steps / math.ceil(n_train / _own_batch_size(settings, dataset, base)))
     return {**settings, "trainer": {**settings["trainer"], "max_epochs": epochs}}
 
 
-def _own_batch_size(settings: dict[str, Any], dataset: Dataset) -> int:
+def _own_batch_size(settings: dict[str, Any], dataset: Dataset, base: Potential) -> int:
     """Structures of the data in a batch; the others are replayed."""
     sizes = atom_counts(dataset.frames)[dataset.parts["train"]]
     share = 0.0 if settings["replay"]["path"] is None else float(settings["replay"]["fraction"])
-    return own_batch_size(batch_size_of(settings["batch_size"], sizes), share)
+    return own_batch_size(batch_size_of(settings["batch_size"], sizes, base.fewest_structures), share)
 
 
 def _train(task: _Task, run_dir: Path, checkpoint: Path | None, console: Console) -> Trained:
@@ -243,7 +243,7 @@ def _scratch_settings(task: _Task) -> dict[str, Any]:
         "freeze": None,
         "model": untrained(backbone, elements_of(task.dataset)),
         "head": head,
-        "batch_size": _own_batch_size(settings, task.dataset),
+        "batch_size": _own_batch_size(settings, task.dataset, base),
         "optimizer": {**settings["optimizer"], "lr": None, "schedule": schedule},
     }
 

@@ -79,7 +79,7 @@ def fit(config: Mapping[str, Any]) -> FitResult:
             dataset.split.save(run_dir / SPLIT_FILE)
     say(console, plan(settings, potential, run_dir, checkpoint))
     quiet = Console(quiet=True)
-    with limited_threads(threads_for(settings, dataset, store)):
+    with limited_threads(threads_for(settings, dataset, store, potential)):
         try:
             shown = console if settings["trainer"]["progress"] else quiet
             trained = train(settings, dataset, store, potential, run_dir, checkpoint, shown)

@@ -21,6 +21,7 @@ from gnnpot.kinds import checked_kinds, hints_of
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import load
 from gnnpot.training.batches import Indices, batch_size_of
+from gnnpot.training.cutoffs import cutoff_for
 from gnnpot.training.datamodule import evaluation_batches
 from gnnpot.training.dataset import MODELS, Dataset, model_class
 from gnnpot.training.heads import add_head, freeze
@@ -56,12 +57,15 @@ def _new_model(config: dict[str, Any], dataset: Dataset) -> Potential:
     found = model_class(config)
     parameters = inspect.signature(found).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    chosen = train[np.unique(np.linspace(0, len(train) - 1, min(len(train), SAMPLED)).astype(int))]
+    frames = list(selected(dataset.frames, chosen))
     given = {key: value for key, value in config["model"].items() if key != "_target_"}
+    if "cutoff" in given and given["cutoff"] is None:
+        given["cutoff"] = found.cutoff_in(given) or cutoff_for(frames, found.n_neighbors)
     arguments = checked_kinds(defaults | given, hints_of(found), "model.")
     if arguments.get("elements") is None:
         arguments["elements"] = sorted({z for k in train.tolist() for z in numbers_of(dataset.frames, k).tolist()})
-    chosen = train[np.unique(np.linspace(0, len(train) - 1, min(len(train), SAMPLED)).astype(int))]
-    graphs = [graph_from_atoms(atoms, float(arguments["cutoff"])) for atoms in selected(dataset.frames, chosen)]
+    graphs = [graph_from_atoms(atoms, float(arguments["cutoff"])) for atoms in frames]
     resolved = found.resolve(arguments, graphs)
     potential: Potential = build({"_target_": config["model"]["_target_"], **resolved}, MODELS)
     return potential
@@ -151,7 +155,7 @@ def graphs_of(store: GraphStore, indices: Indices, fields: Sequence[str] | None 
         yield store.batch(batch, torch.float64, fields)
 
 
-def threads_for(config: dict[str, Any], dataset: Dataset, store: GraphStore) -> int:
+def threads_for(config: dict[str, Any], dataset: Dataset, store: GraphStore, potential: Potential) -> int:
     """Threads as asked for, or as a batch is worth.
 
     Raises:
@@ -163,5 +167,5 @@ def threads_for(config: dict[str, Any], dataset: Dataset, store: GraphStore) -> 
             raise ConfigError(f"trainer.threads={asked} must be at least 1, or null to choose by the size of a batch")
         return int(asked)
     train = dataset.parts["train"]
-    n_structures = batch_size_of(config["batch_size"], store.n_atoms[train])
+    n_structures = batch_size_of(config["batch_size"], store.n_atoms[train], potential.fewest_structures)
     return worthwhile_threads(float(store.n_edges[train].mean()) * n_structures, torch.get_num_threads())
