@@ -1,6 +1,6 @@
 """Copies of the Au-Li frames that know their trajectory: the tag without its last number.
 
-    python benchmarks/auli_trajectories.py $GNNPOT_DATA/auli FOLDER
+python benchmarks/auli_trajectories.py $GNNPOT_DATA/auli FOLDER
 """
 
 import sys

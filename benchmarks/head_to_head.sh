@@ -39,29 +39,29 @@ cell GaN_VN-gnnff_conservative model=gnnff_conservative model.charge=true "${cha
 # GaN without defects.
 pristine=("data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz")
 cell GaN-hdnnp model=hdnnp "${pristine[@]}" "${random[@]}" trainer.max_epochs=100
-cell GaN-schnet model=schnet "${pristine[@]}" "${random[@]}" trainer.max_epochs=50
+cell GaN-schnet model=schnet "${pristine[@]}" "${random[@]}" trainer.max_epochs=40
 cell GaN-gnnff_conservative model=gnnff_conservative "${pristine[@]}" "${random[@]}" trainer.max_epochs=12
 
 # Au-Li: all given structures; random as published, and by trajectory.
 auli=("data.path=$(files auli 'bulk_*.xyz.gz')")
 [ -d "$output/auli" ] || python "$(dirname "$0")/auli_trajectories.py" "$GNNPOT_DATA/auli" "$output/auli"
 trajectories=("data.path=$output/auli/bulk_*.xyz" "${grouped[@]}" data.split.group_by=trajectory)
-cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=30 data.cache_limit=20e9
-cell AuLi-gnnff_conservative model=gnnff_conservative "${auli[@]}" "${random[@]}" trainer.max_epochs=8
-cell AuLi_grouped-hdnnp model=hdnnp "${trajectories[@]}" trainer.max_epochs=15 data.cache_limit=20e9
+cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=20 data.cache_limit=20e9
+cell AuLi-gnnff_conservative model=gnnff_conservative "${auli[@]}" "${random[@]}" trainer.max_epochs=6
+cell AuLi_grouped-hdnnp model=hdnnp "${trajectories[@]}" trainer.max_epochs=10 data.cache_limit=20e9
 
 # mlearn: official training and test files; three seeds on silicon.
 official() {  # official ELEMENT: arguments
     echo "data.train_path=$(files mlearn "$1_train.xyz*") data.test_path=$GNNPOT_DATA/mlearn/$1_test.xyz"
 }
 for seed in 0 1 2; do
-    for model in hdnnp:100 schnet:80 gnnff_conservative:20; do
+    for model in hdnnp:60 schnet:50 gnnff_conservative:15; do
         cell "mlearn-Si-${model%:*}-seed$seed" "model=${model%:*}" $(official Si) "trainer.max_epochs=${model#*:}" \
             "seed=$seed" "data.split.seed=$seed"
     done
 done
 for element in Li Cu; do
-    cell "mlearn-$element-hdnnp" model=hdnnp $(official $element) trainer.max_epochs=100
+    cell "mlearn-$element-hdnnp" model=hdnnp $(official $element) trainer.max_epochs=60
     cell "mlearn-$element-gnnff_conservative" model=gnnff_conservative $(official $element) trainer.max_epochs=10
 done
 
@@ -69,9 +69,9 @@ done
 lgps=("data.path=$(files lgps 'LGPS*.xyz.gz')")
 kinds=("${grouped[@]}" data.split.group_by=config_type)
 for kind in pairwise weighted chebyshev; do
-    cell "LGPS-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${random[@]}" trainer.max_epochs=12
-    cell "LGPS_kinds-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=12
+    cell "LGPS-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${random[@]}" trainer.max_epochs=8
+    cell "LGPS_kinds-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=8
 done
-cell LGPS-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${random[@]}" trainer.max_epochs=5
+cell LGPS-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${random[@]}" trainer.max_epochs=4
 cell LGPS_kinds-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=3
 cell AuLi_grouped-gnnff_conservative model=gnnff_conservative "${trajectories[@]}" trainer.max_epochs=3

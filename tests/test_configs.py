@@ -81,6 +81,12 @@ def test_lists_of_paths():
     assert compose("fit", ["data.path=[a.xyz,b.xyz]"])["data"]["path"] == ["a.xyz", "b.xyz"]
 
 
+def test_lists_of_words():
+    composed = compose("fit", ["model=hdnnp", "model.descriptors=[pairwise,chebyshev]"])
+    assert composed["model"]["descriptors"] == ["pairwise", "chebyshev"]
+    assert compose("fit", ["model=hdnnp"])["model"]["descriptors"] == "pairwise"
+
+
 def test_durations_stay_text():
     assert compose("fit", ["trainer.max_time='00:00:15:00'"])["trainer"]["max_time"] == "00:00:15:00"
 

@@ -30,6 +30,7 @@ from gnnpot.apps.benchmark_plan import (
     cells_of,
     data_of,
     entrants_of,
+    own_settings,
     typed_settings,
 )
 from gnnpot.apps.benchmark_results import collected
@@ -86,8 +87,9 @@ def benchmark(config: Mapping[str, Any]) -> BenchmarkResult | None:
 
     Every cell (model, data set, number of training structures, seed) is a `gnnpot fit` process in a folder of its
     own. Cells that are finished are not run again, stopped ones go on, failed ones are reported and tried again by
-    the next call. Writes ``report.html``, ``report.md``, ``benchmark.json`` (from which both can be written again),
-    the worst structures as extended XYZ, and ``cells/`` into the output folder.
+    the next call. Jobs of Slurm outlive an interruption, and the next call waits for them. Writes ``report.html``,
+    ``report.md``, ``benchmark.json`` (from which both can be written again), the worst structures as extended XYZ, and
+    ``cells/`` into the output folder.
 
     Args:
         config: the keys of ``configs/benchmark.yaml``; those left out take their defaults, and a group may be named,
@@ -310,7 +312,7 @@ def _nothing_finished(cells: Sequence[Cell]) -> str:
 def _shared_facts(
     config: Mapping[str, Any], entrants: Sequence[Entrant], data: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """What all cells have in common, for the page: budget, loss, optimizer, hardware."""
+    """What all cells have in common, for the page (budget, loss, optimizer, hardware), and what models have apart."""
     facts: dict[str, Any] = {}
     trained = [entrant for entrant in entrants if entrant.is_trained]
     for name, section in data.items():
@@ -322,7 +324,10 @@ def _shared_facts(
     for group in ("loss", "optimizer"):
         facts[group] = {k: v for k, v in flatten(config[group]).items() if k != "_target_"}
     facts["precision"] = config["trainer"]["precision"]
-    return {"settings": facts, "environment": provenance("", 0)}
+    section = next(iter(data.values()))
+    shared = flatten(cell_settings(config, Entrant("shared"), section, 0))
+    differences = {e.name: own_settings(flatten(cell_settings(config, e, section, 0)), shared) for e in trained}
+    return {"settings": facts, "differences": differences, "environment": provenance("", 0)}
 
 
 def _tell(config: Mapping[str, Any], cells: Sequence[Cell], output: Path, console: Console) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gnnpot.apps.benchmark_plan import DataRecord, Entrant
 from gnnpot.apps.evaluate import write_json
-from gnnpot.apps.foreign import calculator_named, predicted_by
+from gnnpot.apps.foreign import calculator_named, package_of, predicted_by
 from gnnpot.data.labels import frame_name, labels_of
 from gnnpot.report.metrics import part_metrics
 from gnnpot.report.parity import parity_data, save_parity
@@ -60,6 +60,7 @@ def evaluate_calculator(entrant: Entrant, record: DataRecord, folder: Path) -> N
         "timing": {"evaluation_cpu_s": round(time.process_time() - started, 2)},
         "provenance": {
             "model": str(entrant.calculator),
+            "packages": package_of(str(entrant.calculator)),
             "arguments": {key: str(value) for key, value in entrant.arguments.items()},
             "reference_offsets_ev": offsets,
             "n_fitted": len(chosen),

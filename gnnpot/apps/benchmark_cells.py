@@ -1,21 +1,32 @@
 """The runs of a benchmark: `gnnpot fit` processes, started side by side here or through Slurm, and how they ended."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from gnnpot.apps.benchmark_plan import Cell
+from gnnpot.data.files import replacing
 from gnnpot.errors import ConfigError, did_you_mean
 
 FINISHED, FAILED, UNFINISHED = "finished", "failed", "unfinished"
 LAUNCHERS = ("joblib", "submitit")
 LOG_FILE = "output.log"
 FAILURE_FILE = "failure.txt"
+JOB_FILE = "job.json"
+"""Which job of a cluster runs the training of a folder."""
+
 N_LINES = 12
 """Last lines of what a failed run printed that are kept."""
+
+POLL_SECONDS = 1.0
+REGISTERED_SECONDS = 600.0
+"""Time after which a job that Slurm does not know of is none, and not one that it has still to write down."""
 
 
 def status_of(folder: Path) -> str:
@@ -98,15 +109,73 @@ def _here(folders: Sequence[Path], jobs: int) -> Iterator[tuple[Path, str]]:
 
 
 def _by_submitit(folders: Sequence[Path], slurm: Mapping[str, Any], log_dir: Path) -> Iterator[tuple[Path, str]]:
+    """Submit what no job runs yet, and wait for all: jobs outlive this process, and the next one finds them."""
     executor = slurm_executor(slurm, log_dir)
     threads = int(slurm.get("cpus_per_task") or slurm.get("slurm_cpus_per_task") or 1)
-    with executor.batch():
-        jobs = [executor.submit(run_cell, folder.resolve(), threads) for folder in folders]
-    for folder, job in zip(folders, jobs, strict=True):
-        error = job.exception()
+    found = {folder: job for folder in folders if (job := _live_job(folder)) is not None}
+    new = [folder for folder in folders if folder not in found]
+    with executor.batch() if new else nullcontext():
+        submitted = {folder: executor.submit(run_cell, folder.resolve(), threads) for folder in new}
+    for folder, job in submitted.items():
+        _note_job(folder, job, executor.cluster)
+    for folder, job in {**found, **submitted}.items():
+        error = job.exception() if folder in submitted else _error_of(job, folder)
         if error is not None and status_of(folder) == UNFINISHED:
             note_failure(folder, f"{type(error).__name__}: {error}")
         yield folder, status_of(folder)
+
+
+def _note_job(folder: Path, job: Any, cluster: str) -> None:
+    content = {"cluster": cluster, "job_id": job.job_id, "logs": str(job.paths.folder.resolve())}
+    with replacing(folder / JOB_FILE) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _live_job(folder: Path) -> Any:
+    """The job that runs a folder or waits to run it, submitted by an earlier process; None where there is none."""
+    import submitit
+
+    file = folder / JOB_FILE
+    if not file.is_file():
+        return None
+    noted = json.loads(file.read_text(encoding="utf-8"))
+    kinds = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}
+    if noted["cluster"] not in kinds:
+        return None
+    job = kinds[noted["cluster"]](noted["logs"], noted["job_id"])
+    return job if _is_live(job, folder) else None
+
+
+def _is_live(job: Any, folder: Path) -> bool:
+    """Whether a job of an earlier process runs or waits to run.
+
+    A local one is the process of its number. Of Slurm, a job that it does not know of is taken for one that it has
+    not written down yet, but only for ten minutes.
+    """
+    if job.paths.result_pickle.exists():
+        return False
+    if type(job).__name__ == "LocalJob":
+        return _is_process(int(job.job_id))
+    is_new = time.time() - (folder / JOB_FILE).stat().st_mtime < REGISTERED_SECONDS
+    return not job.done() and (is_new or job.state != "UNKNOWN")
+
+
+def _is_process(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _error_of(job: Any, folder: Path) -> BaseException | None:
+    """Wait for the end of a job of an earlier process; its error, None also where it was ended from outside."""
+    while _is_live(job, folder):
+        time.sleep(POLL_SECONDS)
+    error: BaseException | None = job.exception() if job.paths.result_pickle.exists() else None
+    return error
 
 
 def slurm_executor(slurm: Mapping[str, Any], log_dir: Path) -> Any:

@@ -1,19 +1,15 @@
-"""Curves that show a potential where data end: along the stretch of one bond, and two atoms alone down to collision."""
+"""The force of a potential along the stretch of one bond, where a jump or a kink would show."""
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
-from gnnpot.apps.datasets import frames_from
 from gnnpot.apps.foreign import predicted_by
 from gnnpot.data.graph import graph_from_atoms
-from gnnpot.data.labels import labels_of
 from gnnpot.errors import GnnpotError
 
 FloatArray = NDArray[np.float64]
@@ -24,14 +20,8 @@ STRETCH = (0.75, 1.6)
 
 BOND_REACH = 8.0
 
-DIMER = (0.35, 6.0)
-"""Shortest distance of two atoms over the sum of their covalent radii, and the longest, Å."""
-
 REFUSALS = (GnnpotError, ValueError, KeyError, RuntimeError, NotImplementedError)
 """What calculators raise for a structure that they were not made for."""
-
-N_DIMER = 120
-MOST_PAIRS = 6
 
 
 def bond_stretch(example: Atoms, calculators: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -102,80 +92,3 @@ def _shortest_bond(example: Atoms) -> tuple[int, FloatArray, float, int] | None:
     edge = int(lengths.argmin())
     length = float(lengths[edge])
     return int(graph.centers[edge]), vectors[edge].numpy() / length, length, int(graph.neighbors[edge])
-
-
-def dimer_curves(calculators: Mapping[str, Any], elements_of: Mapping[str, set[int]]) -> dict[str, Any]:
-    """Energy of two atoms alone against their distance, relative to the longest one, for each pair of elements.
-
-    A direct-force model has no energy: the work  -∫ F dr  takes its place. A pair that a model cannot compute is
-    left out.
-    """
-    numbers = sorted(set.union(*elements_of.values())) if elements_of else []
-    found: dict[str, Any] = {}
-    for a, b in list(itertools.combinations_with_replacement(numbers, 2))[:MOST_PAIRS]:
-        bond = float(covalent_radii[a] + covalent_radii[b])
-        distances = np.geomspace(DIMER[0] * bond, max(DIMER[1], 2.0 * bond), N_DIMER)
-        curves = {}
-        for model, calculator in calculators.items():
-            curve = _dimer(calculator, a, b, distances)
-            if curve is not None:
-                curves[model] = [float(f"{x:.6g}") for x in curve]
-        found[f"{chemical_symbols[a]}-{chemical_symbols[b]}"] = {
-            "bond": bond,
-            "distance": np.round(distances, 4).tolist(),
-            "energy": curves,
-            "repels_down_to": {
-                model: repels_down_to(distances, np.array(curve), bond) for model, curve in curves.items()
-            },
-        }
-    return found
-
-
-def _dimer(calculator: Any, a: int, b: int, distances: FloatArray) -> FloatArray | None:
-    energies, forces = [], []
-    for distance in distances:
-        try:
-            given = predicted_by(calculator, Atoms([a, b], [[0.0, 0.0, 0.0], [float(distance), 0.0, 0.0]]))
-        except REFUSALS:
-            return None
-        energies.append(given.get("energy", np.nan))
-        forces.append(float(given["forces"][1, 0]) if "forces" in given else np.nan)
-    energy = np.array(energies, dtype=np.float64)
-    if not np.isfinite(energy).all():
-        force = np.array(forces)
-        steps = 0.5 * (force[1:] + force[:-1]) * np.diff(distances)
-        energy = np.append(np.cumsum(steps[::-1])[::-1], 0.0)
-    return energy - energy[-1]
-
-
-def repels_down_to(distances: FloatArray, energy: FloatArray, bond: float) -> float:
-    """Shortest distance down to which the energy rises all the way, from 0.8 bonds inward.
-
-    A potential may turn over where the data end: below this distance atoms fall into each other. 0.8 bonds means that
-    there is no repulsion at all.
-
-    >>> r = np.array([1.0, 2.0, 3.0, 4.0])
-    >>> [repels_down_to(r, np.array([inner, 1.0, -1.0, 0.0]), bond=2.5) for inner in (5.0, -9.0)]
-    [1.0, 2.0]
-    """
-    k = int(np.flatnonzero(distances <= 0.8 * bond)[-1])
-    while k > 0 and energy[k - 1] > energy[k]:
-        k -= 1
-    return float(distances[k])
-
-
-def reference_dimers(path: str, numbers: set[int]) -> dict[str, Any]:
-    """Labeled pairs of atoms: distance and energy relative to the longest distance, eV, by pair of elements."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for atoms in frames_from(path):
-        energy = labels_of(atoms).get("energy")
-        if len(atoms) != 2 or energy is None or not set(atoms.numbers.tolist()) <= numbers:
-            continue
-        a, b = sorted(atoms.numbers.tolist())
-        pair = f"{chemical_symbols[a]}-{chemical_symbols[b]}"
-        points.setdefault(pair, []).append((float(atoms.get_distance(0, 1)), float(energy)))
-    found = {}
-    for pair, values in points.items():
-        values.sort()
-        found[pair] = {"distance": [r for r, _ in values], "energy": [e - values[-1][1] for _, e in values]}
-    return found

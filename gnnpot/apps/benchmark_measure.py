@@ -16,7 +16,9 @@ from rich.console import Console
 from gnnpot.apps import physics_tests as physics
 from gnnpot.apps.benchmark_ase import calculator_of
 from gnnpot.apps.benchmark_cells import representatives
-from gnnpot.apps.benchmark_curves import bond_stretch, dimer_curves, reference_dimers
+from gnnpot.apps.benchmark_curves import bond_stretch
+from gnnpot.apps.benchmark_dimers import dimer_curves, pairs_of, reference_dimers
+from gnnpot.apps.benchmark_laws import energy_slopes
 from gnnpot.apps.benchmark_plan import Cell, DataRecord, Entrant
 from gnnpot.apps.calculator import Calculator
 from gnnpot.apps.evaluate import write_json
@@ -34,6 +36,9 @@ SLOW_SECONDS = 2.0
 
 STEP_ANG = 0.01
 """Root-mean-square move of a coordinate between two timed steps, as in a simulation, Å."""
+
+MEASURES_VERSION = 2
+"""Grows where something else is measured, so that what was kept of an earlier version is measured again."""
 
 DRIFT = {"temperature": 300.0, "steps": 600, "timestep": 0.5}
 
@@ -64,7 +69,7 @@ def measured(
 
 def _fingerprint(shown: Mapping[str, Cell], dimers: str | None) -> str:
     """Changes with the models that are measured."""
-    digest = hashlib.sha256(str(dimers).encode())
+    digest = hashlib.sha256(f"{MEASURES_VERSION} {dimers}".encode())
     for model, cell in shown.items():
         digest.update(model.encode() + (cell.folder / "metrics.json").read_bytes())
     return digest.hexdigest()
@@ -79,14 +84,16 @@ def _measures(
         for kind in ("float32", "float64")
     )
     numbers = sorted({int(z) for atoms in record.frames for z in atoms.numbers})
-    elements_of = {model: set(numbers) for model in shown}
+    references = reference_dimers(dimers, set(numbers)) if dimers else {}
     stretch, where = bond_stretch(example, exact)
+    pairs, n_pairs = pairs_of(numbers, references)
     return {
         "cost": seconds_per_atom(fast, example),
         "physics": {model: _laws_or_warning(model, calculator, example) for model, calculator in exact.items()},
         "stretch": {"where": where, "models": stretch},
-        "dimers": dimer_curves(exact, elements_of),
-        "dimer_references": reference_dimers(dimers, set(numbers)) if dimers else {},
+        "dimers": dimer_curves(exact, pairs, references),
+        "dimers_left_out": n_pairs - len(pairs),
+        "dimer_references": references,
         "structure": {"formula": example.get_chemical_formula(mode="metal"), "n_atoms": len(example)},
         "drift": DRIFT,
     }
@@ -163,7 +170,10 @@ def _laws_or_warning(model: str, calculator: Any, example: Atoms) -> dict[str, f
 
 
 def _laws(calculator: Any, example: Atoms) -> dict[str, float | None]:
-    """Net force, asymmetry of the force Jacobian and energy drift of a model; None for what it does not give."""
+    """Net force, asymmetry of the force Jacobian, and slopes of the total energy and of kinetic energy less work.
+
+    None for what a model does not give: that of direct forces has no total energy.
+    """
     given = predicted_by(calculator, example)
     if "forces" not in given:
         return {}
@@ -172,13 +182,12 @@ def _laws(calculator: Any, example: Atoms) -> dict[str, float | None]:
         return [predicted_by(calculator, frame)["forces"] for frame in frames]
 
     rng = np.random.default_rng(0)
-    found: dict[str, float | None] = {
+    asymmetry = physics.jacobian_asymmetry(forces_of, example, rng)
+    settings = (DRIFT["temperature"], int(DRIFT["steps"]), DRIFT["timestep"])
+    total, from_forces = energy_slopes(calculator, example, rng, *settings, has_energy="energy" in given)
+    return {
         "net_force": float(np.linalg.norm(given["forces"].mean(axis=0))),
-        "nonconservativeness": physics.jacobian_asymmetry(forces_of, example, rng),
-        "drift": None,
+        "nonconservativeness": asymmetry,
+        "drift": None if total is None else abs(total),
+        "drift_of_forces": None if from_forces is None else abs(from_forces),
     }
-    if "energy" in given:
-        settings = (DRIFT["temperature"], int(DRIFT["steps"]), DRIFT["timestep"])
-        drift = physics.energy_drift(calculator, example, rng, *settings)
-        found["drift"] = drift if np.isfinite(drift) else None
-    return found

@@ -21,6 +21,9 @@ KEPT_APART = {
 }
 """Beginnings of keys that no model may have to itself, with what is typed instead."""
 
+NOT_COMPARED = ("model.", "data.split.", "run_dir", "resume")
+"""Beginnings of keys that differ by right: the model itself, and the split, which is one file for all."""
+
 ASE_KEYS = ("ase", "name", "arguments")
 
 
@@ -119,8 +122,18 @@ def _calculator(entry: Mapping[str, Any]) -> Entrant:
     dotted = str(entry["ase"])
     if "." not in dotted:
         raise ConfigError(f"models: ase={dotted!r} is no dotted name of a calculator, as ase.calculators.emt.EMT")
-    name = str(entry.get("name") or dotted.rpartition(".")[2])
+    name = str(entry.get("name") or _class_in(dotted))
     return Entrant(name, calculator=dotted, arguments=dict(entry.get("arguments") or {}))
+
+
+def _class_in(dotted: str) -> str:
+    """Name of the class in a dotted name, which may go on with a method that makes one.
+
+    >>> _class_in("ase.calculators.tersoff.Tersoff.from_lammps"), _class_in("package.calculator")
+    ('Tersoff', 'calculator')
+    """
+    words = dotted.split(".")
+    return next((word for word in reversed(words) if word[:1].isupper()), words[-1])
 
 
 def _with_model(name: str, overrides: Sequence[str]) -> tuple[str, ...]:
@@ -227,6 +240,20 @@ def _refuse_values(sizes: Sequence[int | None], seeds: Sequence[int]) -> None:
         raise ConfigError(f"sizes={list(sizes)}: give numbers of training structures, as sizes=[50,200,null]")
     if not seeds or any(not isinstance(s, int) or isinstance(s, bool) for s in seeds):
         raise ConfigError(f"seeds={list(seeds)}: give whole numbers, as seeds=[0,1,2]")
+
+
+def own_settings(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a model is trained with that the others are not, besides the model itself: by dotted key, its and theirs.
+
+    Args:
+        own: flat settings of `fit` of the model,
+        shared: and of a model without settings of its own.
+
+    >>> own_settings({"loss.forces.kind": "mse", "model.cutoff": 5}, {"loss.forces.kind": "huber", "model.cutoff": 6})
+    {'loss.forces.kind': {'own': 'mse', 'shared': 'huber'}}
+    """
+    keys = [key for key in (*own, *(k for k in shared if k not in own)) if not key.startswith(NOT_COMPARED)]
+    return {key: {"own": own.get(key), "shared": shared.get(key)} for key in keys if own.get(key) != shared.get(key)}
 
 
 def typed_settings(

@@ -21,6 +21,7 @@ from gnnpot.data.groups import group_names
 from gnnpot.data.writers import write_extxyz
 from gnnpot.errors import DataError
 from gnnpot.keys import PROPERTIES
+from gnnpot.models.store import CARD, read_card
 from gnnpot.report.benchmark_statistics import (
     STATISTICS,
     frame_errors,
@@ -56,7 +57,7 @@ def collected(
         "settings": shared["settings"],
         "environment": {k: v for k, v in shared["environment"].items() if k not in ("data_sha256", "seed", "threads")},
         "jobs": config["jobs"],
-        "models": {entrant.name: _model_row(entrant) for entrant in entrants},
+        "models": {e.name: _model_row(e, shared["differences"].get(e.name, {})) for e in entrants},
         "data": {name: _data_row(record, cells) for name, record in records.items()},
         "cells": rows,
         "measures": dict(measures),
@@ -81,9 +82,22 @@ def command_line(config: Mapping[str, Any]) -> str:
     words = list(_words(given, compose("benchmark"), ""))
     search = config.get("search")
     if search:
-        known = {name: compose("benchmark", [f"search={name}"])["search"] for name in group_entries("search")}
-        words += [next((f"search={name}" for name, content in known.items() if content == search), "search=...")]
+        words += _words_of_search(search)
     return " ".join(["gnnpot", "benchmark", *words])
+
+
+def _words_of_search(search: Mapping[str, Any]) -> list[str]:
+    """The name of a search, or what differs from the default one; spaces of one's own take the place of all of its."""
+    known = {name: compose("benchmark", [f"search={name}"])["search"] for name in group_entries("search")}
+    name = next((name for name, content in known.items() if content == search), None)
+    if name is not None:
+        return [f"search={name}"]
+    default = known["default"]
+    others = {key: value for key, value in search.items() if key != "spaces"}
+    words = ["search=default", *_words(others, default, "search.")]
+    if search["spaces"] == default["spaces"]:
+        return words
+    return [*words, shlex.quote("~search.spaces"), shlex.quote(f"+search.spaces={_typed(search['spaces'])}")]
 
 
 def _words(config: Mapping[str, Any], default: Mapping[str, Any], prefix: str) -> Iterator[str]:
@@ -110,9 +124,9 @@ def _typed(value: Any) -> str:
     return json.dumps(value)
 
 
-def _model_row(entrant: Entrant) -> dict[str, Any]:
+def _model_row(entrant: Entrant, differences: Mapping[str, Any]) -> dict[str, Any]:
     if entrant.is_trained:
-        return {"kind": "trained", "overrides": list(entrant.overrides)}
+        return {"kind": "trained", "overrides": list(entrant.overrides), "differences": dict(differences)}
     arguments = {key: str(value) for key, value in entrant.arguments.items()}
     return {"kind": "finished", "calculator": entrant.calculator, "arguments": arguments}
 
@@ -162,8 +176,30 @@ def _cell_row(cell: Cell, output: Path) -> dict[str, Any]:
         "validation": {name: v for name, v in metrics.get("val", {}).items() if isinstance(v, float)},
         "timing": metrics["timing"],
         "provenance": metrics["provenance"],
+        **_model_facts(cell.folder / "model"),
         "frames": plain_frame_errors(frame_errors(part)),
     }
+
+
+def _model_facts(folder: Path) -> dict[str, Any]:
+    """Hash of the weights of a trained model, and how many symmetry functions each element has in an HDNNP."""
+    if not (folder / CARD).is_file():
+        return {}
+    card = read_card(folder)
+    return {
+        "weights_sha256": card["weights_sha256"],
+        "n_functions": count_functions(card["model"].get("functions") or [], card["elements"]),
+    }
+
+
+def count_functions(lines: Sequence[str], elements: Sequence[str]) -> dict[str, int]:
+    """Symmetry functions of each element, from the lines of ``model.functions``; ``*`` stands for every element.
+
+    >>> count_functions(["G2 Li O eta=1 cutoff=5 cosine", "M2 * radius eta=1 cutoff=5 polynomial"], ["Li", "O"])
+    {'Li': 2, 'O': 1}
+    """
+    centers = [line.split()[1] for line in lines]
+    return {symbol: n for symbol in elements if (n := sum(center in (symbol, "*") for center in centers))}
 
 
 def _units(record: DataRecord) -> NDArray[np.int64] | None:

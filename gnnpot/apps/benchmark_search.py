@@ -1,5 +1,6 @@
 """Hyperparameters for a benchmark: a stated space per model, searched by Optuna on validation errors alone."""
 
+import itertools
 import json
 import math
 import warnings
@@ -11,10 +12,10 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from gnnpot.apps.benchmark_cells import FINISHED, run_cells, status_of
+from gnnpot.apps.benchmark_cells import FAILED, FINISHED, UNFINISHED, run_cells, status_of
 from gnnpot.apps.benchmark_plan import Entrant, refuse_shared, slug
 from gnnpot.data.files import replacing
-from gnnpot.errors import ConfigError, did_you_mean
+from gnnpot.errors import ConfigError, TrainingError, did_you_mean
 from gnnpot.keys import metric_name
 from gnnpot.report.formatting import significant
 from gnnpot.report.terminal import say
@@ -39,6 +40,10 @@ class SearchPlan:
     launcher: str
     slurm: Mapping[str, Any]
     folder: Path
+
+    def folder_of(self, entrant: Entrant, number: int) -> Path:
+        """Where the training of a trial is."""
+        return self.folder / "trials" / f"{slug(entrant.name)}-{number}"
 
 
 def objective_of(folder: Path) -> float | None:
@@ -80,8 +85,9 @@ def searched(
 ) -> list[Entrant]:
     """The models with the best settings that were found, one after the other, in the order given.
 
-    Each has a study of its own in ``search/study.db``; a search that was stopped goes on with the trials that are
-    left. The best settings are written to ``search/best.yaml``, as ``models`` that a benchmark takes.
+    Each has a study of its own in ``search/study.db``; a search that was stopped goes on: first with the trainings
+    that were under way, in their folders, then with the trials that are left. The best settings are written to
+    ``search/best.yaml``, as ``models`` that a benchmark takes.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
     found, summary = [], {}
@@ -105,33 +111,23 @@ def _search(
 ) -> tuple[list[str], dict[str, Any]]:
     """Overrides of the best trial of one model, and what is told of the search."""
     study = _study(entrant, plan)
-    while (n_left := plan.trials - _n_ended(study)) > 0:
-        trials = [study.ask() for _ in range(min(n_left, plan.jobs))]
-        folders = {}
-        for trial in trials:
-            words = [] if trial.number == 0 else proposed(trial, space)
-            trial.set_user_attr("overrides", words)
-            folder = plan.folder / "trials" / f"{slug(entrant.name)}-{trial.number}"
-            lay_out(replace(entrant, overrides=(*entrant.overrides, *words)), folder)
-            folders[folder] = trial
-        for folder, status in run_cells(list(folders), plan.jobs, plan.launcher, plan.slurm, plan.folder / "slurm"):
-            value = objective_of(folder)
-            _tell(study, folders[folder], value)
-            shown = status if value is None else significant(value)
-            settings = ", ".join(folders[folder].user_attrs["overrides"]) or "as given"
-            say(console, f"search {entrant.name} [{_n_ended(study)}/{plan.trials}]: {shown}   {settings}")
+    begun = _begun(study)
+    while (n_left := plan.trials - _n_ended(study, entrant, plan)) > 0:
+        trials = begun or _asked(study, space, min(n_left, plan.jobs))
+        begun = {}
+        _run(study, entrant, trials, plan, lay_out, console)
     done = [t for t in study.trials if t.value is not None]
     if not done:
         raise ConfigError(f"search: no training of {entrant.name} finished; see {plan.folder / 'trials'}")
     best = min(done, key=lambda t: t.value)
     first = next((t.value for t in done if t.number == 0), None)
-    facts = {"trials": _n_ended(study), "value": best.value, "as_given": first, "space": dict(space)}
+    facts = {"trials": _n_ended(study, entrant, plan), "value": best.value, "as_given": first, "space": dict(space)}
     overrides = list(best.user_attrs["overrides"])
     return overrides, {**facts, "overrides": overrides}
 
 
 def _study(entrant: Entrant, plan: SearchPlan) -> Any:
-    """The study of a model in the database of this search; trials that were stopped are given up."""
+    """The study of a model in the database of this search."""
     try:
         import optuna
     except ImportError:
@@ -142,28 +138,80 @@ def _study(entrant: Entrant, plan: SearchPlan) -> Any:
         study = optuna.create_study(
             storage=f"sqlite:///{plan.folder / 'study.db'}",
             study_name=entrant.name,
-            sampler=optuna.samplers.TPESampler(seed=plan.seed, n_startup_trials=max(4, plan.trials // 4)),
             load_if_exists=True,
         )
-    for trial in study.trials:
-        if trial.state == optuna.trial.TrialState.RUNNING:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        # a search that goes on with the same seed would propose its first settings again
+        seed, n_random = plan.seed + len(study.trials), max(4, plan.trials // 4)
+        study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_random)
     return study
 
 
-def _n_ended(study: Any) -> int:
+def _begun(study: Any) -> dict[int, list[str]]:
+    """Overrides, by number, of the trials under way when a search was stopped; one stopped as it was asked is none."""
+    from optuna.trial import TrialState
+
+    found: dict[int, list[str]] = {}
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        if "overrides" in trial.user_attrs:
+            found[trial.number] = list(trial.user_attrs["overrides"])
+        elif trial.number == 0:
+            found[0] = []
+        else:
+            study.tell(trial.number, state=TrialState.FAIL)
+    return found
+
+
+def _asked(study: Any, space: Mapping[str, Any], n: int) -> dict[int, list[str]]:
+    """Overrides of new trials, by number; the first of a study has the settings as given."""
+    found = {}
+    for trial in [study.ask() for _ in range(n)]:
+        found[trial.number] = [] if trial.number == 0 else proposed(trial, space)
+        trial.set_user_attr("overrides", found[trial.number])
+    return found
+
+
+def _run(
+    study: Any,
+    entrant: Entrant,
+    overrides: Mapping[int, Sequence[str]],
+    plan: SearchPlan,
+    lay_out: LayOut,
+    console: Console,
+) -> None:
+    """Run trials, or go on with them, and tell the study; those that are stopped stay open for the next search."""
+    from optuna.trial import TrialState
+
+    numbers = {plan.folder_of(entrant, number): number for number in overrides}
+    for folder, number in numbers.items():
+        lay_out(replace(entrant, overrides=(*entrant.overrides, *overrides[number])), folder)
+    is_stopped = False
+    done = [(folder, FINISHED) for folder in numbers if status_of(folder) == FINISHED]
+    left = [folder for folder in numbers if status_of(folder) != FINISHED]
+    runs = run_cells(left, plan.jobs, plan.launcher, plan.slurm, plan.folder / "slurm")
+    for folder, status in itertools.chain(done, runs):
+        number, value = numbers[folder], objective_of(folder)
+        if status == UNFINISHED:
+            is_stopped = True
+        elif value is None:
+            study.tell(number, state=TrialState.FAIL)
+        else:
+            study.tell(number, value)
+        shown = status if value is None else significant(value)
+        settings = ", ".join(overrides[number]) or "as given"
+        n_ended = _n_ended(study, entrant, plan)
+        say(console, f"search {entrant.name} [{n_ended}/{plan.trials}]: {shown}   {settings}")
+    if is_stopped:
+        raise TrainingError(f"search: a training of {entrant.name} was stopped; the same command goes on with it")
+
+
+def _n_ended(study: Any, entrant: Entrant, plan: SearchPlan) -> int:
     """Trials that count: those with a value, and those whose training failed by itself."""
-    return sum(1 for trial in study.trials if trial.value is not None or trial.user_attrs.get("failed"))
+    from optuna.trial import TrialState
 
-
-def _tell(study: Any, trial: Any, value: float | None) -> None:
-    import optuna
-
-    if value is None:
-        trial.set_user_attr("failed", True)
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    else:
-        study.tell(trial, value)
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) + sum(
+        status_of(plan.folder_of(entrant, trial.number)) == FAILED for trial in failed
+    )
 
 
 def proposed(trial: Any, space: Mapping[str, Any]) -> list[str]:

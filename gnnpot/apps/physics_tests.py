@@ -5,7 +5,7 @@ but for rounding, in units of eV and Å. Energies are compared per atom; of seve
 `gnnpot.apps.check` puts them in a table; the contract tests call the same functions for every model.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -264,6 +264,16 @@ def energy_drift(
         steps: number of steps.
         timestep: fs.
     """
+    walk = nve_walk(calculator, atoms, rng, temperature, steps, timestep)
+    energies = [walkers.get_total_energy() / len(walkers) for walkers in walk]
+    slope = slope_after_first_tenth([k * timestep / 1000.0 for k in range(len(energies))], energies)
+    return float("nan") if slope is None else abs(slope)
+
+
+def nve_walk(
+    calculator: Any, atoms: Atoms, rng: Generator, temperature: float, steps: int, timestep: float
+) -> Iterator[Atoms]:
+    """The same atoms at the start of velocity-Verlet dynamics and after each step; arguments as of `energy_drift`."""
     copies = 2 if len(atoms) < 8 else 1
     walkers = bare(atoms).repeat([copies if periodic else 1 for periodic in atoms.pbc])
     walkers.calc = calculator
@@ -271,9 +281,8 @@ def energy_drift(
     set_velocities(walkers, temperature, n_free, rng)
     settings = Ensemble("nve", temperature, 0.0, timestep, "bussi", 100.0, 1000.0, True)
     dynamics = integrator(walkers, settings, n_free, rng)
-    energies = [walkers.get_total_energy() / len(walkers) for _ in dynamics.irun(steps)]
-    slope = slope_after_first_tenth([k * timestep / 1000.0 for k in range(len(energies))], energies)
-    return float("nan") if slope is None else abs(slope)
+    for _ in dynamics.irun(steps):
+        yield walkers
 
 
 def deviation(found: Values, expected: Values) -> float:

@@ -13,6 +13,7 @@ from gnnpot.nn.descriptor_rows import (
     Floats,
     Integers,
     angle_row,
+    argument_row,
     factor_row,
     next_angular_order,
     next_radial_order,
@@ -51,6 +52,8 @@ class Tables(NamedTuple):
     """ζ - 1 where integer, else -1."""
     angle_orders: Integers
     """Chebyshev order of each angular factor, or -1; orders from 0 on follow one another."""
+    of_angle: Integers
+    """Whether its polynomial is one of the angle instead of the cosine."""
     functions: Integers
     """Per angular function: factor and angle within the group, column, slots of x and y, whether it is the first of its
     factor, and whether the one before has both in common with it (they differ in their weights)."""
@@ -210,10 +213,14 @@ def pair_factors(t: int, group: Integers, n: int, tables: Tables, space: Workspa
 @compiled()
 def pair_angles(group: Integers, n: int, tables: Tables, space: Workspace) -> None:
     """Evaluate T and T' for every angular factor of a group."""
+    x, turn = space.work[2], space.work[3]
     for b in range(group[6] - group[5]):
         g = group[5] + b
-        if tables.angle_orders[g] >= 0:
-            next_angular_order(space.geometry[0], n, tables.angle_orders[g], space.angular[0], space.angular[1], b)
+        order = tables.angle_orders[g]
+        if order == 0:
+            argument_row(space.geometry[0], n, tables.of_angle[g] != 0, x, turn)
+        if order >= 0:
+            next_angular_order(x, turn, n, order, space.angular[0], space.angular[1], b)
             continue
         angle_row(
             space.geometry[0],

@@ -188,8 +188,31 @@ def next_radial_order(
 
 
 @compiled()
-def next_angular_order(cosine: Floats, n: int, order: int, values: Floats, slopes: Floats, b: int) -> None:
-    """Set row b, T_m(c) and T_m'(c), from rows b - 1 and b - 2 of the lower orders: T_m = 2 c T_{m-1} - T_{m-2}."""
+def argument_row(cosine: Floats, n: int, of_angle: bool, x: Floats, turn: Floats) -> None:
+    """Set x, of which the angular polynomials are, and its derivative by c = cos θ: x = c, or 2 θ/π - 1 ``of_angle``.
+
+    Within 1e-7 of 0 and π, where its derivative has no limit, the angle is exactly these.
+    """
+    kind = x.dtype.type
+    zero, one, least, scale = kind(0.0), kind(1.0), kind(1e-14), kind(2.0 / np.pi)
+    if of_angle:
+        for p in range(n):
+            square = (one - cosine[p]) * (one + cosine[p])
+            if square > least:
+                x[p], turn[p] = scale * np.arccos(cosine[p]) - one, -scale / np.sqrt(square)
+            else:
+                x[p], turn[p] = one if cosine[p] < zero else -one, zero
+    else:
+        for p in range(n):
+            x[p], turn[p] = cosine[p], one
+
+
+@compiled()
+def next_angular_order(x: Floats, turn: Floats, n: int, order: int, values: Floats, slopes: Floats, b: int) -> None:
+    """Set row b, T_m(x) and its derivative by cos θ, from rows b - 1 and b - 2 of the lower orders.
+
+    T_m = 2 x T_{m-1} - T_{m-2}; x and ``turn`` are from `argument_row`.
+    """
     kind = values.dtype.type
     zero, one, two = kind(0.0), kind(1.0), kind(2.0)
     value, slope = values[b], slopes[b]
@@ -198,14 +221,14 @@ def next_angular_order(cosine: Floats, n: int, order: int, values: Floats, slope
             value[p], slope[p] = one, zero
     elif order == 1:
         for p in range(n):
-            value[p], slope[p] = cosine[p], one
+            value[p], slope[p] = x[p], turn[p]
     else:
         before, slope_before = values[b - 1], slopes[b - 1]
         first, slope_first = values[b - 2], slopes[b - 2]
         for p in range(n):
-            x = two * cosine[p]
-            value[p] = x * before[p] - first[p]
-            slope[p] = x * slope_before[p] + two * before[p] - slope_first[p]
+            twice = two * x[p]
+            value[p] = twice * before[p] - first[p]
+            slope[p] = twice * slope_before[p] + two * turn[p] * before[p] - slope_first[p]
 
 
 @compiled(sums=True)

@@ -11,7 +11,7 @@ from gnnpot.nn.descriptors import DescriptorSet, Group
 from gnnpot.nn.symmetry_functions import SymmetryFunction
 
 Factor = tuple[float, float, float, float, int]
-Angle = tuple[float, float, int]
+Angle = tuple[float, float, bool, int]
 PLAIN = -1
 """Order of what has no Chebyshev polynomial."""
 
@@ -81,9 +81,10 @@ def _angular_tables(
         "groups": _rows(rows, 9, np.int64),
         "group_reach": np.array(reach, dtype=kind),
         "group_factors": np.array(used, dtype=np.int64),
-        "angles": _rows([(sign, zeta, 2.0 ** (1.0 - zeta)) for sign, zeta, _ in angles], 3, kind),
-        "powers": np.array([int(z) - 1 if float(z).is_integer() else -1 for _, z, _ in angles], dtype=np.int64),
+        "angles": _rows([(sign, zeta, 2.0 ** (1.0 - zeta)) for sign, zeta, *_ in angles], 3, kind),
+        "powers": np.array([int(z) - 1 if float(z).is_integer() else -1 for _, z, *_ in angles], dtype=np.int64),
         "angle_orders": np.array([order for *_, order in angles], dtype=np.int64),
+        "of_angle": np.array([of_angle for *_, of_angle, _ in angles], dtype=np.int64),
         "functions": _rows(functions, 7, np.int64),
         "function_weights": np.array([w for group in groups for w in group.weights], dtype=kind),
     }
@@ -108,7 +109,8 @@ def _factor(function: SymmetryFunction) -> Factor:
 
 
 def _angle(function: SymmetryFunction) -> Angle:
-    return (function.lambda_, function.zeta, function.order if function.is_chebyshev else PLAIN)
+    order = function.order if function.is_chebyshev else PLAIN
+    return (function.lambda_, function.zeta, function.is_of_angle, order)
 
 
 def _with_lower_orders(items: Sequence[tuple[float, ...]]) -> list[Any]:

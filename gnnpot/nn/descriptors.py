@@ -4,6 +4,7 @@ The plain way is the definition that the compiled loops (`gnnpot.nn.descriptor_o
 what runs where they cannot: on an accelerator, and for derivatives of derivatives by positions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,9 @@ from gnnpot.data.triplets import edge_pairs
 from gnnpot.errors import ConfigError
 from gnnpot.nn.radial import build_envelope
 from gnnpot.nn.symmetry_functions import SymmetryFunction
+
+NEAR_STRAIGHT = 1e-7
+"""So close (sin θ) an angle is taken as 0 or π, and the derivative of its polynomials as 0."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class DescriptorSet:
             twice = next(f for k, f in enumerate(self.functions) if f in self.functions[:k])
             raise ConfigError(f"model.functions: '{twice}' is given twice")
         for function in self.functions:
-            if function.is_weighted and function.is_chebyshev and len(self.elements) == 1:
+            if not any(self._weight(function, neighbors) for neighbors in self._neighbors_of(function)):
                 raise ConfigError(
                     f"'{function}' is zero in a model of one element: T2 and T3 alone tell something there"
                 )
@@ -115,7 +119,7 @@ class DescriptorSet:
     @staticmethod
     def _factors_of(f: SymmetryFunction) -> tuple[float | str, ...]:
         """What functions that differ in their weights alone have in common; these become neighbors."""
-        return (f.cutoff, f.envelope, f.eta, f.shift, f.is_chebyshev, f.order, f.zeta, f.lambda_)
+        return (f.cutoff, f.envelope, f.eta, f.shift, f.is_chebyshev, f.is_of_angle, f.order, f.zeta, f.lambda_)
 
     @cached_property
     def involved(self) -> npt.NDArray[np.int64]:
@@ -199,6 +203,18 @@ def chebyshev_polynomials(x: Tensor, order: int) -> list[Tensor]:
     return found[: order + 1]
 
 
+def angles_of(cosines: Tensor) -> Tensor:
+    """Angles (radian) of cosines; within 1e-7 of 0 and π, where the derivative has no limit, exactly these.
+
+    >>> x = torch.tensor([-1.0, 0.0, 1.0], requires_grad=True)
+    >>> torch.autograd.grad(angles_of(x).sum(), x)[0]
+    tensor([ 0., -1.,  0.])
+    """
+    inside = (1.0 - cosines) * (1.0 + cosines) > NEAR_STRAIGHT**2
+    bent = torch.where(inside, cosines, torch.zeros_like(cosines))
+    return torch.where(inside, torch.acos(bent), math.pi * (cosines < 0.0).to(cosines.dtype))
+
+
 def _radial_factor(function: SymmetryFunction, distances: Tensor) -> Tensor:
     envelope = build_envelope(function.envelope, function.cutoff)
     if function.is_chebyshev and not function.eta:
@@ -226,14 +242,17 @@ def _highest_order(group: Group) -> int:
 
 def _angular_values(group: Group, geometry: Tensor) -> Tensor:
     values = []
-    polynomials = chebyshev_polynomials(geometry[:, 3], _highest_order(group))
+    cosines, order = geometry[:, 3], _highest_order(group)
+    polynomials = {False: chebyshev_polynomials(cosines, order)}
+    if any(function.is_of_angle for function in group.functions):
+        polynomials[True] = chebyshev_polynomials(2.0 / math.pi * angles_of(cosines) - 1.0, order)
     for function in group.functions:
         sides = geometry[:, :3] if group.narrow else geometry[:, :2]
         radial = _radial_factor(function, sides).prod(dim=1)
         if function.is_chebyshev:
-            values.append(polynomials[function.order] * radial)
+            values.append(polynomials[function.is_of_angle][function.order] * radial)
             continue
-        base = 1.0 + function.lambda_ * geometry[:, 3]
+        base = 1.0 + function.lambda_ * cosines
         if function.zeta > 1.0:
             base = base.clamp(min=0.0)
         values.append(2.0 ** (1.0 - function.zeta) * base**function.zeta * radial)

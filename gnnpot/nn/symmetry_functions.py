@@ -22,8 +22,17 @@ Phys. Rev. B 96, 014112 (2017)), with T_a the Chebyshev polynomial of ``order`` 
 where w = ..., -2, -1, (0,) 1, 2, ... number the elements of the model (`element_weights`). T2, T3, wT2 and wT3 with
 η = 0 and power 1 are the published ones. They cannot tell two neighbors of one element from two of the element with the
 opposite weight: that is what sT3 is for, as higher powers are for more than two elements. With η and R_s a T3 knows at
-which distance its angle is. T_a(2 θ/π - 1), which some codes take instead of T_a(cos θ), has a cusp at 0° and 180° and
-does not exist here.
+which distance its angle is.
+
+Settings that were published with a commercial code are repeated with its own functions, weighted by atomic numbers::
+
+    zG4 = wG4 with √(Z_j Z_k) in place of Z_j Z_k
+    zT2 = Σ_j Z_j T_a(2 r_ij/r_c - 1) f_c(r_ij)
+    zT3 = Σ_{j<k} √(Z_j Z_k) T_a(2 θ_ijk/π - 1) g(r_ij) g(r_ik)
+
+A zT3 is not smooth: as a function of the positions it has cusps at θ = 0 and π, where T3 has none. Within 1e-7 of them
+θ counts as 0 or π and the derivative by it is taken as 0. It is for repeating those settings alone, and exempt from the
+tests of smoothness.
 
 Behler sums over ordered pairs, twice the value; n2p2 sums over j < k as here and calls G2, G4 and G5 type 2, 3 and 9,
 and wG2 and wG4 type 12 and 13 (lengths in bohr). DScribe sums over j < k too, its G4 and G5 are these with R_s = 0.
@@ -40,7 +49,7 @@ from gnnpot.errors import ConfigError, DataError, did_you_mean
 from gnnpot.keys import ANGSTROM_PER_BOHR
 from gnnpot.nn.radial import ENVELOPES
 
-Kind = Literal["G2", "G4", "G5", "wG2", "wG4", "wG5", "T2", "wT2", "T3", "wT3", "sT3"]
+Kind = Literal["G2", "G4", "G5", "wG2", "wG4", "wG5", "T2", "wT2", "T3", "wT3", "sT3", "zG4", "zT2", "zT3"]
 
 _N2P2_TYPE_OF_KIND: dict[Kind, int] = {"G2": 2, "G4": 3, "G5": 9, "wG2": 12, "wG4": 13}
 _KIND_OF_N2P2_TYPE = {number: kind for kind, number in _N2P2_TYPE_OF_KIND.items()}
@@ -83,11 +92,11 @@ class SymmetryFunction:
         if not all(math.isfinite(x) for x in numbers) or self.eta < 0.0 or self.cutoff <= 0.0:
             raise ConfigError(f"{self}: eta must not be negative, the cutoff positive, all numbers finite")
         if self.order < 0 or (self.order > 0 and not self.is_chebyshev):
-            raise ConfigError(f"{self}: the order of T2, wT2, T3, wT3 and sT3 is 0 or more; other kinds have none")
+            raise ConfigError(f"{self}: the order of T2, T3 and their weighted kinds is 0 or more; others have none")
         if self.power < 1 or (self.power > 1 and self.kind != "wT2"):
             raise ConfigError(f"{self}: wT2 alone has a power, 1 or more")
-        if self.kind in ("T2", "wT2") and (self.eta != 0.0 or self.shift != 0.0):
-            raise ConfigError(f"{self}: T2 and wT2 have neither eta nor shift")
+        if self.is_chebyshev and not self.is_angular and (self.eta != 0.0 or self.shift != 0.0):
+            raise ConfigError(f"{self}: T2, wT2 and zT2 have neither eta nor shift")
         if self.is_chebyshev and (self.zeta != 1.0 or self.lambda_ != 1):
             raise ConfigError(f"{self}: it has an order instead of zeta and lambda")
         if self.is_angular and (self.zeta < 1.0 or self.lambda_ not in (-1, 1)):
@@ -105,18 +114,23 @@ class SymmetryFunction:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether r_jk counts (G4, wG4)."""
-        return self.kind in ("G4", "wG4")
+        """Whether r_jk counts (G4, wG4, zG4)."""
+        return self.kind.endswith("G4")
 
     @property
     def is_weighted(self) -> bool:
         """Whether terms have weights that tell the elements of the neighbors."""
-        return self.kind[0] in "ws"
+        return self.kind[0] in "wsz"
 
     @property
     def is_chebyshev(self) -> bool:
         """Whether it has a Chebyshev polynomial."""
         return "T" in self.kind
+
+    @property
+    def is_of_angle(self) -> bool:
+        """Whether its polynomial is one of the angle itself (zT3) instead of its cosine."""
+        return self.kind == "zT3"
 
     @property
     def is_of_all_elements(self) -> bool:
@@ -127,6 +141,8 @@ class SymmetryFunction:
         """Factor of a term with neighbors of these atomic numbers, in a model of these elements."""
         if not self.is_weighted:
             return 1.0
+        if self.kind[0] == "z":
+            return float(math.prod(neighbors) ** (1.0 / len(neighbors)))
         if not self.is_chebyshev:
             return float(math.prod(neighbors))
         weights = element_weights(len(elements))

@@ -11,7 +11,8 @@ from typing import Any
 from gnnpot._version import __version__
 from gnnpot.data.files import replacing
 from gnnpot.errors import DataError
-from gnnpot.report.benchmark_sections import data_sections, open_runs_section, procedure_sections
+from gnnpot.report.benchmark_procedure import procedure_sections
+from gnnpot.report.benchmark_sections import data_sections, open_runs_section
 from gnnpot.report.benchmark_tables import summary_sentences
 from gnnpot.report.page import Block, Cards, Folded, Listing, Page, Table, Text
 from gnnpot.report.parity import ParityData, load_parity

@@ -75,6 +75,38 @@ def efficiency_figure(
     return d.figure
 
 
+def functions_figure(name: str, points: Mapping[str, Mapping[float, float]]) -> page.Figure:
+    """Error against the number of symmetry functions per element, on logarithmic scales, a line for each family.
+
+    Args:
+        name: property.
+        points: {family of models: {number of functions: MAE in the units of reports}}.
+    """
+    p = PROPERTIES[name]
+    title = f"{SINGULAR.get(name, p.title).capitalize()} error"
+    numbers = sorted({n for curve in points.values() for n in curve})
+    errors = [error for curve in points.values() for error in curve.values()]
+    said = "; ".join(
+        f"{family}: " + ", ".join(f"{n:g} with {significant(e)}" for n, e in sorted(curve.items()))
+        for family, curve in points.items()
+    )
+    with drawing(WIDTH, HEIGHT, f"{title} (MAE, {p.report_unit}) against symmetry functions. {said}") as d:
+        axes = d.canvas.add_subplot()
+        for k, (family, curve) in enumerate(points.items()):
+            x = sorted(curve)
+            style: dict[str, Any] = {
+                "color": SERIES_COLORS[k % len(SERIES_COLORS)],
+                "marker": MARKERS[k % len(MARKERS)],
+            }
+            axes.plot(x, [curve[n] for n in x], label=printable(family), ms=4.5, zorder=3, **style)
+        label = "symmetry functions per element"
+        axes.set(title=title, xlabel=label, ylabel=f"MAE ({p.report_unit})", xscale="log", yscale="log")
+        plain_log_ticks(axes.xaxis, numbers[0], numbers[-1])
+        plain_log_ticks(axes.yaxis, min(errors), max(errors))
+        axes.legend(loc="best")
+    return d.figure
+
+
 def pareto_figure(
     title: str,
     unit: str,

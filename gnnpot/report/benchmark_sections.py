@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 from gnnpot.keys import PROPERTIES, metric_name
+from gnnpot.report.benchmark_functions import functions_section
+from gnnpot.report.benchmark_physics import physics_section
 from gnnpot.report.benchmark_plots import (
-    dimer_figure,
     efficiency_figure,
     force_error_medians,
     model_colors,
     pareto_figure,
-    stretch_figure,
     structure_picture,
 )
 from gnnpot.report.benchmark_tables import (
@@ -22,19 +22,18 @@ from gnnpot.report.benchmark_tables import (
     cost_table,
     costs_of,
     difference_table,
+    differences_of,
     finished,
     group_table,
     mean_of,
     n_training,
     open_runs_table,
-    physics_table,
     properties_of,
     split_size,
     with_error,
 )
-from gnnpot.report.facts import facts_table
 from gnnpot.report.formatting import significant
-from gnnpot.report.page import Block, Card, Cards, Column, Figure, Folded, Gallery, Listing, Section, Table, Text
+from gnnpot.report.page import Block, Card, Cards, Figure, Folded, Gallery, Listing, Section, Table, Text
 from gnnpot.report.parity import ParityData
 from gnnpot.report.plots import SINGULAR, bars, error_distribution, force_error_figure, parity_figure
 from gnnpot.report.worst import worst_table
@@ -59,7 +58,8 @@ def data_sections(results: Results, data: str, parts: Parts, suffix: str) -> lis
         _parity(ordered, int(results["data"][data]["split"]["n_test"])),
         _details(ordered, colors),
         _groups(results, data, colors),
-        _physics(results, data, colors),
+        functions_section(results, data),
+        physics_section(results, data, colors),
         _worst(results, data, ordered),
     )
     return [replace(section, title=section.title + suffix) for section in found if section is not None]
@@ -79,6 +79,8 @@ def _accuracy(results: Results, data: str) -> Section:
             f" {', '.join(fixed)}: not trained here; reference energies per element were fitted to the training "
             "structures, all else is as published."
         )
+    own = [m for m in rows if differences_of(results, m)]
+    caption += f" {', '.join(own)}: not trained as the others, see Models and settings." if own else ""
     blocks: list[Block] = [Cards(_cards(results, data)), replace(table, caption=caption)]
     sizes = [s for s in results["data"][data]["sizes"] if s is not None and s != rows[next(iter(rows))][0]["size"]]
     smaller = [
@@ -242,29 +244,6 @@ def _group_bars(rows: Mapping[str, Any], key: str, word: str, colors: Mapping[st
     return bars(f"Force MAE by {word}", PROPERTIES["forces"].report_unit, groups, shades)
 
 
-def _physics(results: Results, data: str, colors: Mapping[str, str]) -> Section | None:
-    table = physics_table(results, data)
-    if table is None:
-        return None
-    measures = results["measures"][data]
-    drift, structure = measures["drift"], measures["structure"]
-    caption = (
-        f"On {structure['formula']} ({structure['n_atoms']} atoms) of the test set, in float64. ‖J−Jᵀ‖/‖J‖: asymmetry "
-        "of the force Jacobian, zero where forces are the gradient of an energy. Drift: "
-        f"{drift['steps'] * drift['timestep'] / 1000:g} ps from {drift['temperature']:g} K in steps of "
-        f"{drift['timestep']:g} fs. Roughness: largest deviation of the force from a cubic through its neighbors 0.01 "
-        "Å apart. Repels down to: the shortest distance, of the worst pair of elements, to which the energy of two "
-        "atoms alone rises from 0.8 bond lengths (sums of covalent radii) inward; they were followed down to 0.35."
-    )
-    figures = [stretch_figure(measures["stretch"]["models"], measures["stretch"]["where"], colors)]
-    references = measures["dimer_references"]
-    figures += [dimer_figure(pair, dimer, references.get(pair), colors) for pair, dimer in measures["dimers"].items()]
-    shown = tuple(figure for figure in figures if figure is not None)
-    note = "Dimers lie far from most data: what a model says of them tells how it ends, not how accurate it is. Of a "
-    note += "direct-force model the work of the force is drawn."
-    return Section("Physics", (replace(table, caption=caption), Gallery(shown, caption=note)))
-
-
 def _worst(results: Results, data: str, parts: Parts) -> Section | None:
     found = results["worst"].get(data)
     if not found or found["model"] not in parts:
@@ -297,73 +276,3 @@ def open_runs_section(results: Results) -> Section | None:
         Folded(f"{cell['folder']}: last lines", (Listing(cell["failure"]),)) for cell in failures if cell["failure"]
     )
     return Section("Runs that are missing", (Text(text), table, *folded))
-
-
-def procedure_sections(results: Results) -> list[Section]:
-    """How it was done: data and splits, settings of all and of each model, hardware and versions, the command."""
-    models = Table(
-        (Column("model", is_number=False), Column("settings", is_number=False)),
-        tuple((name, _settings_of(row)) for name, row in results["models"].items()),
-        caption="All else is the default of the model, and the same for all: splits, reference energies, loss, budget.",
-    )
-    data_rows = {
-        name: {
-            "level of theory": row["level_of_theory"],
-            "elements": row["elements"],
-            "structures": row["n_structures"],
-            "split": row["split"]["reason"],
-            **{f"{part} structures": row["split"][f"n_{key}"] for key, part in _PARTS.items()},
-            "split seed": row["split"]["seed"],
-            "sha256": row["sha256"],
-        }
-        for name, row in results["data"].items()
-    }
-    seeds = sorted({cell["seed"] for cell in results["cells"]})
-    shared = {**results["settings"], "seeds": seeds, "trainings at a time": results["jobs"]}
-    return [
-        Section("Data and splits", (facts_table(data_rows if len(data_rows) > 1 else next(iter(data_rows.values()))),)),
-        Section(
-            "Models and settings",
-            (models, *_search_blocks(results), Folded("Settings that all share", (facts_table(shared),))),
-        ),
-        Section("Environment", (facts_table(results["environment"]),)),
-        Section("Command", (Listing(results["command"]),)),
-    ]
-
-
-def _search_blocks(results: Results) -> list[Block]:
-    """What the search of hyperparameters found, and in which spaces."""
-    search = results.get("search")
-    if not search:
-        return []
-    columns = (
-        Column("model", is_number=False),
-        Column("trainings"),
-        Column("as given"),
-        Column("best"),
-        Column("settings found", is_number=False),
-    )
-    rows = tuple(
-        (
-            m,
-            str(f["trials"]),
-            significant(f["as_given"]),
-            significant(f["value"]),
-            ", ".join(f["overrides"]) or "as given",
-        )
-        for m, f in search["models"].items()
-    )
-    caption = f"{search['objective']}. Test structures had no say; every model had the same number of trainings."
-    spaces = {model: found["space"] for model, found in search["models"].items()}
-    table = Table(columns, rows, "Search of settings", caption)
-    return [table, Folded("Spaces that were searched", (facts_table(spaces),))]
-
-
-_PARTS = {"train": "training", "val": "validation", "test": "test"}
-
-
-def _settings_of(row: Mapping[str, Any]) -> str:
-    if row["kind"] == "trained":
-        return ", ".join(row["overrides"])
-    arguments = ", ".join(f"{key}={value}" for key, value in row["arguments"].items())
-    return f"{row['calculator']}({arguments})"

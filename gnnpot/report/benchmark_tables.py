@@ -82,6 +82,23 @@ def with_error(values: Sequence[float]) -> str:
     return significant(mean) if error is None else f"{significant(mean)} ± {significant(error, 2)}"
 
 
+def differences_of(results: Results, model: str) -> dict[str, Any]:
+    """Settings in which the training of a model is unlike that of the others, by key; without losses of no concern.
+
+    The loss of a property concerns nobody where no model is tested on it.
+
+    >>> loss = {"own": "mse", "shared": "huber"}
+    >>> row = {"differences": {"loss.forces.kind": loss, "loss.polarization.kind": loss}}
+    >>> cells = [{"status": "finished", "errors": {"forces_mae_mev_per_ang": 1.0}}]
+    >>> list(differences_of({"models": {"a": row}, "cells": cells}, "a"))
+    ['loss.forces.kind']
+    """
+    tested = properties_of(cell for cell in results["cells"] if cell["status"] == "finished")
+    untested = tuple(f"loss.{name}." for name in PROPERTIES if name not in tested)
+    own = results["models"][model].get("differences", {})
+    return {key: value for key, value in own.items() if not key.startswith(untested)}
+
+
 def accuracy_table(rows: Mapping[str, Sequence[Row]], title: str = "") -> Table:
     """MAE and RMSE of every property for every model, mean ± standard error over seeds."""
     cells = [cell for group in rows.values() for cell in group]
@@ -261,7 +278,8 @@ def physics_table(results: Results, data: str) -> Table | None:
         Column("model", is_number=False),
         Column("meV/Å per atom", "net force"),
         Column("‖J−Jᵀ‖/‖J‖", "curl of forces"),
-        Column("meV/atom/ps", "NVE drift"),
+        Column("total energy", "NVE drift (meV/atom/ps)"),
+        Column("kinetic less work", "NVE drift (meV/atom/ps)"),
         Column("meV/Å", "roughness"),
         Column("bond lengths", "repels down to"),
     )
@@ -277,6 +295,7 @@ def physics_table(results: Results, data: str) -> Table | None:
                 significant(None if net is None else 1000.0 * net, 2),
                 significant(found.get("nonconservativeness"), 2),
                 significant(found.get("drift"), 2),
+                significant(found.get("drift_of_forces"), 2),
                 significant(None if rough is None else 1000.0 * rough, 2),
                 significant(max(reach), 2) if reach else MISSING,
             )

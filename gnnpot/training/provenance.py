@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ import torch
 
 from gnnpot._version import __version__
 
+PACKAGES = ("numpy", "ase", "lightning")
+"""Whose versions are told besides those of gnnpot, Python and torch."""
+
 
 def provenance(data_sha256: str, seed: int) -> dict[str, Any]:
     """Plain values that say what made a result.
 
     >>> sorted(provenance("0" * 64, seed=1))[:3]
-    ['cpu', 'data_sha256', 'device']
+    ['ase', 'cpu', 'data_sha256']
     """
     found: dict[str, Any] = {
         "gnnpot": __version__,
         "torch": str(torch.__version__),
+        **{package: metadata.version(package) for package in PACKAGES},
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _processor(),

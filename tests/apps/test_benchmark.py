@@ -115,6 +115,57 @@ def test_small_training_sets_are_part_of_larger_ones():
     assert parts[0] < parts[1] < parts[2]
 
 
+def test_weights_and_versions_are_told(made):
+    """SHA-256 as hashlib gives it, versions as the packages say them themselves."""
+    import hashlib
+
+    import ase
+    import lightning
+
+    _, result = made
+    page = (result.output / "report.md").read_text()
+    trained = [cell for cell in result.results["cells"] if cell["model"] != "lj"]
+    for cell in trained:
+        weights = (result.output / cell["folder"] / "model" / "model.safetensors").read_bytes()
+        assert cell["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+        assert cell["weights_sha256"] in page
+    assert len({cell["weights_sha256"] for cell in trained}) == 4
+    versions = {"numpy": np.__version__, "ase": ase.__version__, "lightning": lightning.__version__}
+    assert versions.items() <= result.results["environment"].items()
+    assert f"| of lj | ase {ase.__version__} |" in page
+
+
+def test_symmetry_functions_are_counted(made):
+    """All lines of the model, and of the element with most as many as the networks have inputs."""
+    from gnnpot.models.store import load, read_card
+
+    _, result = made
+    cells = {cell["model"]: cell for cell in result.results["cells"]}
+    counts = cells["hdnnp"]["n_functions"]
+    folder = result.output / cells["hdnnp"]["folder"]
+    assert set(counts) == {"Mg", "O"}
+    assert sum(counts.values()) == len(read_card(folder)["model"]["functions"])
+    assert max(counts.values()) == load(folder).networks["O"][0].in_features
+    assert cells["small-schnet"]["n_functions"] == {}
+
+
+def test_settings_of_a_models_own_are_said(made, tmp_path, monkeypatch, no_page):
+    """A published experiment has a loss of its own; the page must not say that the loss is the same for all."""
+    from gnnpot.apps.benchmark import _shared_facts, completed_benchmark
+    from gnnpot.apps.benchmark_plan import data_of
+
+    config, _ = made
+    models = ["hdnnp", {"published": ["experiment=auli_2021"]}, {"slow": ["model=hdnnp", "optimizer=adam"]}]
+    whole = completed_benchmark({**config, "models": models})
+    found = _shared_facts(whole, entrants_of(models), data_of(whole))["differences"]
+    published, mse, huber = found["published"], compose("fit", ["loss=mse"])["loss"], compose("fit")["loss"]
+    assert found["hdnnp"] == {}
+    assert published["loss.forces.kind"] == {"own": "mse", "shared": "huber"}
+    assert published["loss.energy.weight"] == {"own": mse["energy"]["weight"], "shared": huber["energy"]["weight"]}
+    assert not any(key.startswith(("data.", "model.", "trainer.")) for key in published)
+    assert found["slow"]["optimizer._target_"]["own"] == "torch.optim.Adam"
+
+
 def test_the_zero_of_energy_of_a_calculator_is_fitted_to_training_frames(made):
     _, result = made
     lj = next(cell for cell in result.results["cells"] if cell["model"] == "lj")
@@ -154,8 +205,10 @@ def test_the_command_asks_for_the_same_benchmark(made):
     from gnnpot.apps.benchmark import completed_benchmark
 
     config, _ = made
-    whole = completed_benchmark(config)
-    assert compose("benchmark", shlex.split(command_line(whole))[2:]) == whole
+    spaces = {"hdnnp": {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}, "model.hidden": [[4], [6, 6]]}}
+    for search in (None, {"trials": 3}, {"trials": 3, "max_time": "00:00:01:00", "spaces": spaces}):
+        whole = completed_benchmark({**config, "search": search} if search else config)
+        assert compose("benchmark", shlex.split(command_line(whole))[2:]) == whole
 
 
 def test_a_failed_cell_is_reported_and_not_fatal(made, tmp_path, monkeypatch, no_page):
@@ -274,7 +327,7 @@ def short_measures(monkeypatch):
     """Measure little: few steps, few points."""
     monkeypatch.setattr("gnnpot.apps.benchmark_measure.ROUNDS", 3)
     monkeypatch.setattr("gnnpot.apps.benchmark_measure.DRIFT", {"temperature": 300.0, "steps": 12, "timestep": 0.5})
-    monkeypatch.setattr("gnnpot.apps.benchmark_curves.N_DIMER", 8)
+    monkeypatch.setattr("gnnpot.apps.benchmark_dimers.N_DIMER", 8)
     monkeypatch.setattr("gnnpot.apps.benchmark_curves.STRETCH_STEP", 0.15)
 
 
@@ -292,7 +345,10 @@ def test_speed_and_physics_are_measured_once(made, tmp_path, monkeypatch, no_pag
     assert measures["physics"]["hdnnp"]["nonconservativeness"] < 1e-4
     assert measures["physics"]["lj"]["nonconservativeness"] < 1e-4
     assert measures["physics"]["lj"]["drift"] >= 0.0
+    drifts = measures["physics"]["hdnnp"]
+    assert drifts["drift_of_forces"] == pytest.approx(drifts["drift"], rel=0.02, abs=1e-3)
     assert set(measures["dimers"]) == {"O-O", "O-Mg", "Mg-Mg"}
+    assert measures["dimers_left_out"] == 0
     assert set(measures["stretch"]["models"]) == {"hdnnp", "small-schnet", "lj"}
     assert physics_table(found, "mgo").rows[0][3] != "–"
     assert "µs per atom and step" in summary_sentences(found)[0]

@@ -11,6 +11,7 @@ from gnnpot.data.graph import cast, collate, graph_from_atoms
 from gnnpot.errors import ConfigError
 from gnnpot.models.hdnnp import HDNNP
 from gnnpot.models.potential import derive
+from gnnpot.models.store import load, save
 from gnnpot.nn.descriptor_scaling import SMALLEST_SPREAD
 
 
@@ -42,7 +43,11 @@ def by_automatic_differentiation(model, graph, **options):
         HDNNP.can_use_edge_gradients = original
 
 
-@pytest.mark.parametrize("descriptors", ["pairwise", "weighted", "chebyshev"])
+@pytest.mark.parametrize(
+    "descriptors",
+    ["pairwise", "weighted", "chebyshev", "weighted_root", "chebyshev_angle", ["pairwise", "narrow", "chebyshev"]],
+    ids=str,
+)
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("differentiable", [False, True])
 def test_edge_gradients_equal_automatic_differentiation(stored, differentiable, descriptors):
@@ -145,6 +150,19 @@ def test_functions_are_generated_from_the_data_and_travel_as_lines():
     model = HDNNP(**arguments)
     assert model.arguments()["functions"] == arguments["functions"]
     assert HDNNP.resolve(model.arguments(), frames) == model.arguments()
+
+
+def test_mixtures_are_saved_as_they_were_asked_for(tmp_path):
+    model = small_model(descriptors=["pairwise", "chebyshev"])
+    assert {line.split()[0] for line in model.functions} == {"G2", "G5", "T2", "wT2", "T3", "wT3", "sT3"}
+    again = load(save(model, tmp_path / "model"))
+    assert again.arguments() == model.arguments()
+    assert again.arguments()["descriptors"] == ["pairwise", "chebyshev"]
+
+
+def test_moments_do_not_mix():
+    with pytest.raises(ConfigError, match=r"descriptors=\[moments,weighted\]"):
+        HDNNP(["Si"], cutoff=4.0, descriptors=["moments", "weighted"])
 
 
 def test_functions_beyond_the_cutoff_are_refused():

@@ -14,6 +14,15 @@ def test_shifted_softplus():
     np.testing.assert_allclose(ShiftedSoftplus()(x).numpy(), expected, rtol=1e-12, atol=1e-15)
 
 
+def test_twisted_tanh_is_a_tanh_on_a_slope():
+    x = torch.linspace(-30, 30, 13, dtype=torch.float64, requires_grad=True)
+    values = build_activation("twisted_tanh")(x)
+    points = x.detach().numpy()
+    np.testing.assert_allclose(values.detach().numpy(), np.tanh(points) + 0.1 * points, rtol=1e-14, atol=1e-15)
+    (slopes,) = torch.autograd.grad(values.sum(), x)
+    np.testing.assert_allclose(slopes.numpy(), 1.0 / np.cosh(points) ** 2 + 0.1, rtol=1e-9)
+
+
 def test_mlp_has_no_activation_after_the_last_layer():
     layers = mlp([3, 4, 2], "tanh")
     assert [type(layer).__name__ for layer in layers] == ["Linear", "Tanh", "Linear"]

@@ -26,6 +26,9 @@ G5 = SymmetryFunction("G5", 8, (8, 3), eta=0.5, cutoff=5.0, zeta=16.0, lambda_=-
         *(T3, dataclasses.replace(T3, kind="wT3", eta=0.0, shift=0.0), dataclasses.replace(T3, order=0)),
         SymmetryFunction("wT2", 8, (), eta=0.0, cutoff=5.0, order=3),
         SymmetryFunction("wT2", 8, (), eta=0.0, cutoff=5.0, order=3, power=3),
+        SymmetryFunction("zT2", 8, (), eta=0.0, cutoff=5.0, order=49),
+        dataclasses.replace(T3, kind="zT3"),
+        dataclasses.replace(G5, kind="zG4", neighbors=()),
     ],
 )
 def test_print_and_parse_are_inverse(function):
@@ -74,11 +77,13 @@ def test_n2p2_order_is_that_of_scaling_data():
         ("G3 Si Si eta=1 cutoff=5 cosine", "G3.*known: G2, G4, G5, wG2"),
         ("wG2 Si Si eta=1 cutoff=5 cosine", "G4 and G5 have two, all other kinds none"),
         ("T2 Si Si order=1 cutoff=5 cosine", "all other kinds none"),
-        ("T2 Si order=-1 cutoff=5 cosine", "order of T2, wT2, T3, wT3 and sT3 is 0 or more"),
+        ("T2 Si order=-1 cutoff=5 cosine", "order of T2, T3 and their weighted kinds is 0 or more"),
         ("T2 Si cutoff=5 cosine", "order.*Write for example.*'T3 O order=2"),
         ("wT2 Si order=1 power=0 cutoff=5 cosine", "power, 1 or more"),
         ("wT3 Si order=1 power=2 cutoff=5 cosine", "unknown power"),
         ("wT2 Si order=1 eta=1 cutoff=5 cosine", "neither eta nor shift"),
+        ("zT2 Si order=1 shift=1 cutoff=5 cosine", "neither eta nor shift"),
+        ("zT3 Si Si order=1 cutoff=5 cosine", "all other kinds none"),
         ("T3 Si order=1 zeta=2 cutoff=5 cosine", "order instead of zeta"),
         ("G2 Si Si order=1 eta=1 cutoff=5 cosine", "unknown order"),
         ("G2 Si Xy eta=1 cutoff=5 cosine", "Xy.*Write for example"),
@@ -94,6 +99,12 @@ def test_n2p2_order_is_that_of_scaling_data():
 def test_wrong_lines_are_explained(line, message):
     with pytest.raises(ConfigError, match=message):
         parse_function(line)
+
+
+@pytest.mark.parametrize("kind", ["zG4", "wG5"])
+def test_what_n2p2_lacks_is_refused_by_name(kind):
+    with pytest.raises(ConfigError, match=f"n2p2 has no {kind}"):
+        to_n2p2_line(dataclasses.replace(G5, kind=kind, neighbors=()))
 
 
 @pytest.mark.parametrize("line", ["symfunction_short Si 20 0.1 0.0 10.0", "cutoff_type 1", "symfunction_short Si 2 Si"])
