@@ -48,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(1)
     frames = read(Path(sys.argv[1]) / "mlearn" / "Si_train.xyz")[:N_FRAMES]
     print("| model | waiting, s | epoch, s | share of training |\n|---|---:|---:|---:|")
-    for model in (HDNNP(["Si"]), SchNet(["Si"]), GNNFF(["Si"])):
+    for model in (HDNNP(["Si"], 5.5), SchNet(["Si"]), GNNFF(["Si"])):
         waited, epoch = utilisation(model, frames)
         print(f"| {model.title} | {waited:.3f} | {epoch:.3f} | {100 * (1 - waited / epoch):.1f} % |", flush=True)
 

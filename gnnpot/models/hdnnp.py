@@ -47,7 +47,7 @@ class HDNNP(EnergyPotential):
 
     Args:
         elements: symbols or atomic numbers; null in a configuration: those of the training data.
-        cutoff: radius of the neighborhoods, Å.
+        cutoff: radius of the neighborhoods, Å; null in a configuration: by the number of neighbors in the data.
         functions: one line per symmetry function, as ``G2 Si Si eta=4 shift=2.5 cutoff=6 polynomial``; null:
             generated from the cutoff and the shortest distances in the training data.
         n_radial: generated radial functions per neighbor element, of all of them (``weighted``, ``chebyshev``), or per
@@ -83,7 +83,7 @@ class HDNNP(EnergyPotential):
     def __init__(
         self,
         elements: Sequence[int | str] | None = None,
-        cutoff: float = 5.5,
+        cutoff: float | None = None,
         functions: Sequence[str] | None = None,
         n_radial: int = 12,
         n_angular: int = 6,
@@ -143,11 +143,6 @@ class HDNNP(EnergyPotential):
         for line, cutoff in zip(self.functions, cutoffs, strict=True):
             if cutoff > self.cutoff:
                 raise ConfigError(f"model.functions: '{line}' reaches beyond model.cutoff={self.cutoff} Å")
-
-    @classmethod
-    def cutoff_in(cls, arguments: dict[str, Any]) -> float | None:
-        """The longest one of explicit functions."""
-        return max((_cutoff_of(line) for line in arguments.get("functions") or ()), default=None)
 
     @classmethod
     def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph]) -> dict[str, Any]:
@@ -354,7 +349,3 @@ class HDNNPPass(ForwardPass):
                 total = total + (self._features * by_features).sum()
             (by_descriptor,) = torch.autograd.grad(total, [self._descriptors])
         return self._pull_back(by_descriptor)
-
-
-def _cutoff_of(line: str) -> float:
-    return parse_moment_function(line).cutoff if is_moment_function(line) else parse_function(line).cutoff

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, did_you_mean
 from gnnpot.models.derivatives import BornGradients, EnthalpyGradients, ForwardPass, Request, per_structure, respond
-from gnnpot.nn.elements import parse_elements
+from gnnpot.nn.elements import Elements, parse_elements
 from gnnpot.nn.scaling import EnergyScale
 from gnnpot.nn.short_range import build_short_range
 from gnnpot.nn.system_charge import SystemCharge, at_atoms
@@ -71,13 +71,13 @@ class Potential(nn.Module):
     takes_new_elements: bool = True
     """Whether a trained model can get rows for further elements in its tables."""
 
-    def __init__(self, elements: Sequence[int | str] | None, cutoff: float, charge: bool = False) -> None:
+    def __init__(self, elements: Elements, cutoff: float | None, charge: bool = False) -> None:
         super().__init__()
         self.elements = parse_elements(elements)
         self.charge = bool(charge)
         self.system_charge = SystemCharge() if charge else None
-        if cutoff <= 0.0:
-            raise ConfigError(f"model.cutoff={cutoff}: the cutoff is a radius in Å and must be positive")
+        if cutoff is None or cutoff <= 0.0:
+            raise ConfigError(f"model.cutoff={cutoff}: give a radius in Å, a positive number")
         self.cutoff = float(cutoff)
         self.card: dict[str, Any] = {}
 
@@ -216,11 +216,6 @@ class Potential(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def cutoff_in(cls, arguments: dict[str, Any]) -> float | None:
-        """Cutoff that other arguments of a configuration imply, Å; None: they say nothing of it."""
-        return None
-
-    @classmethod
     def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph]) -> dict[str, Any]:
         """Replace what the configuration leaves to the data (null) by plain values.
 
@@ -253,7 +248,7 @@ class EnergyPotential(Potential):
     outputs = frozenset({"energies"})
 
     def __init__(
-        self, elements: Sequence[int | str] | None, cutoff: float, charge: bool = False, short_range: str | None = None
+        self, elements: Elements, cutoff: float | None, charge: bool = False, short_range: str | None = None
     ) -> None:
         super().__init__(elements, cutoff, charge)
         self.energy_scale = EnergyScale(self.elements, charge)

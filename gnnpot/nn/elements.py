@@ -1,6 +1,7 @@
 """Chemical elements: by name, and by kinship in the periodic table."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from ase.data import atomic_numbers, chemical_symbols
 
@@ -9,8 +10,11 @@ from gnnpot.errors import ConfigError, did_you_mean
 NOBLE_GASES = (0, 2, 10, 18, 36, 54, 86, 118)
 """Atomic numbers at which periods end."""
 
+Elements: TypeAlias = Sequence[int | str] | None
+"""Symbols or atomic numbers; None in a configuration: those of the training data."""
 
-def parse_elements(elements: Sequence[int | str] | None) -> tuple[int, ...]:
+
+def parse_elements(elements: Elements) -> tuple[int, ...]:
     """Atomic numbers, ascending, from numbers or symbols.
 
     >>> parse_elements(["O", "Li"])

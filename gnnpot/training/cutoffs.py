@@ -6,6 +6,8 @@ import ase
 import torch
 
 from gnnpot.data.graph import edge_vectors, graph_from_atoms
+from gnnpot.nn.moment_functions import is_moment_function, parse_moment_function
+from gnnpot.nn.symmetry_functions import parse_function
 
 SHORTEST, LONGEST = 4.5, 7.0
 """Å. Covalent crystals have their second shell within the shortest; few atoms feel each other beyond the longest."""
@@ -27,3 +29,12 @@ def cutoff_for(frames: Sequence[ase.Atoms], n_neighbors: int) -> float:
         return LONGEST
     radius = float(distances.kthvalue(wanted).values)
     return round(min(max(radius, SHORTEST), LONGEST), 1)
+
+
+def longest_cutoff(functions: Sequence[str]) -> float:
+    """Of lines of symmetry functions, Å.
+
+    >>> longest_cutoff(["G2 Si Si eta=4 cutoff=5.5 cosine", "G2 Si Si eta=1 cutoff=6 cosine"])
+    6.0
+    """
+    return max((parse_moment_function if is_moment_function(f) else parse_function)(f).cutoff for f in functions)

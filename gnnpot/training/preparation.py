@@ -21,7 +21,7 @@ from gnnpot.kinds import checked_kinds, hints_of
 from gnnpot.models.potential import Potential
 from gnnpot.models.store import load
 from gnnpot.training.batches import Indices, batch_size_of
-from gnnpot.training.cutoffs import cutoff_for
+from gnnpot.training.cutoffs import cutoff_for, longest_cutoff
 from gnnpot.training.datamodule import evaluation_batches
 from gnnpot.training.dataset import MODELS, Dataset, model_class
 from gnnpot.training.heads import add_head, freeze
@@ -61,7 +61,8 @@ def _new_model(config: dict[str, Any], dataset: Dataset) -> Potential:
     frames = list(selected(dataset.frames, chosen))
     given = {key: value for key, value in config["model"].items() if key != "_target_"}
     if "cutoff" in given and given["cutoff"] is None:
-        given["cutoff"] = found.cutoff_in(given) or cutoff_for(frames, found.n_neighbors)
+        functions = given.get("functions")
+        given["cutoff"] = longest_cutoff(functions) if functions else cutoff_for(frames, found.n_neighbors)
     arguments = checked_kinds(defaults | given, hints_of(found), "model.")
     if arguments.get("elements") is None:
         arguments["elements"] = sorted({z for k in train.tolist() for z in numbers_of(dataset.frames, k).tolist()})
