@@ -152,9 +152,11 @@ def _is_live(job: Any, folder: Path) -> bool:
     A local one is the process of its number. Of Slurm, a job that it does not know of is taken for one that it has
     not written down yet, but only for ten minutes.
     """
+    import submitit
+
     if job.paths.result_pickle.exists():
         return False
-    if type(job).__name__ == "LocalJob":
+    if isinstance(job, submitit.LocalJob):
         return _is_process(int(job.job_id))
     is_new = time.time() - (folder / JOB_FILE).stat().st_mtime < REGISTERED_SECONDS
     return not job.done() and (is_new or job.state != "UNKNOWN")

@@ -42,7 +42,10 @@ def calculator_named(name: str, arguments: Mapping[str, Any], key: str) -> Any:
 
 
 def _imported(name: str) -> Any:
-    """What a dotted name stands for: the longest beginning that is a module is imported, the rest looked up in it."""
+    """What a dotted name stands for: the longest beginning that is a module is imported, the rest looked up in it.
+
+    `pkgutil.resolve_name` would do so too, but say of a module that lacks a package only that it is no attribute.
+    """
     words = name.split(".")
     n = 1
     while n < len(words) - 1 and _is_module(".".join(words[: n + 1])):

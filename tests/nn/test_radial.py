@@ -50,3 +50,14 @@ def test_gaussians():
     assert values[1, 2] == pytest.approx(np.exp(-0.5 * 0.5**2), rel=1e-5)
     with pytest.raises(ConfigError, match="n_radial=1"):
         GaussianBasis(n_radial=1, cutoff=5.0)
+
+
+def test_gaussians_have_no_denormal_numbers():
+    """Far from their center neither they nor products of two of them, as those of a force and its gradient."""
+    distances = torch.linspace(0.5, 6.0, 400, requires_grad=True)
+    values = GaussianBasis(32, 6.0)(distances)
+    (slopes,) = torch.autograd.grad(values.sum(), distances, create_graph=True)
+    tiny = torch.finfo(torch.float32).tiny
+    for numbers in (values, values * values, slopes):
+        assert bool(((numbers == 0.0) | (numbers.abs() >= tiny)).all())
+    assert float((values * values).detach().min()) < 1e-30
