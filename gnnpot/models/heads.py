@@ -22,8 +22,6 @@ class ResponseHead(nn.Module):
     """
 
     outputs: frozenset[str]
-    learning_rate: float = 0.01
-    """Peak of the learning rate where the head is trained alone."""
 
     def __init__(self, elements: Sequence[int], n_inputs: int, cutoff: float) -> None:
         super().__init__()

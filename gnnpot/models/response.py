@@ -46,7 +46,6 @@ class ResponsePotential(Potential):
         self.head = build_head(head)
         self.has_energy = has_energy
         self.outputs = (made.outputs if has_energy else frozenset()) | self.head.outputs
-        self.learning_rate = made.learning_rate
         self.fewest_structures = made.fewest_structures
         self.ignores_far_edges = made.ignores_far_edges
 

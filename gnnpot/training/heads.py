@@ -120,8 +120,6 @@ def freeze(potential: Potential, config: dict[str, Any]) -> None:
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in potential.parameters()):
         raise ConfigError(f"freeze={list(patterns)} leaves no weight to train")
-    if isinstance(potential, ResponsePotential) and is_frozen(potential.backbone):
-        potential.learning_rate = potential.head.learning_rate
 
 
 def is_frozen(module: torch.nn.Module) -> bool:
