@@ -109,6 +109,9 @@ def _explain(verb: str, overrides: Sequence[str], message: str) -> str:
         key = override.partition("=")[0].lstrip("+~")
         if known and key not in known and not (config_dir() / key).is_dir():
             return f"unknown key {key!r} for gnnpot {verb}; {nearest_key(key, known)}"
+    if "override_grammar" in message:
+        hint = "models=\"[hdnnp,{far: ['model.cutoff=7']}]\""
+        return f"{message.splitlines()[0]}: put what holds = or : within a list in quotes of its own, as {hint}"
     return message
 
 

@@ -60,6 +60,7 @@ def test_every_group_entry_composes(group):
         (["trainer.max_epochs"], "key=value"),
         (["data.pth=x"], "did you mean 'data.path'"),
         (["modle=schnet"], "did you mean 'model'"),
+        (["model.elements=[{a: [b=c]}]"], r"quotes of its own, as models=\"\[hdnnp,"),
     ],
 )
 def test_mistyped_keys_name_the_nearest(overrides, message):
