@@ -1,6 +1,7 @@
 """Born tensor head: Born charges as they are, without a polarization behind them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +9,13 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead, with_sum_rule
+from gnnpot.nn.born_kernels import BornArrays, irreducible_parts
 from gnnpot.nn.layers import mlp
 from gnnpot.nn.moment_kernels import write_products
 from gnnpot.nn.moments import NeighborMoments, pair_geometry
 from gnnpot.nn.near_pairs import NearPairs
 from gnnpot.nn.scaling import KeepsFloat64
+from gnnpot.nn.watch import WeightWatch
 
 RANKS = (0, 1, 2)
 """A product of two vectors, field and displacement: 0e + 1e + 2e, with 1, 3 and 5 components."""
@@ -55,7 +58,7 @@ class BornTensorHead(ResponseHead):
         n_inputs: int | None = None,
         cutoff: float | None = None,
         n_channels: int = 32,
-        n_radial: int = 24,
+        n_radial: int = 32,
         hidden: int = 64,
     ) -> None:
         if elements is None or n_inputs is None or cutoff is None:
@@ -70,6 +73,7 @@ class BornTensorHead(ResponseHead):
         self.mix_tensors = nn.ModuleList(nn.Linear(n_channels, n_channels, bias=False) for _ in RANKS)
         n_gates = (2 * len(RANKS) + 1) * n_channels + 1
         self.gates = mlp([n_inputs + 2 * n_channels, hidden, n_gates], "silu")
+        self._arrays: tuple[WeightWatch, BornArrays] | None = None
 
     def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
         """Born charges ``(n_atoms, 3, 3)``, e, field first, float64."""
@@ -77,10 +81,12 @@ class BornTensorHead(ResponseHead):
         firsts, seconds = self.moments(features, pairs, self.tables.harmonics(pairs.directions))
         return {"born_effective_charges": self._from_moments(features, firsts, seconds, graph)}
 
+    @torch.no_grad()
     def of_pairs(self, features: Tensor, pairs: NearPairs, graph: AtomicGraph) -> Tensor:
         """Born charges by compiled loops, of features on a CPU and the pairs closer than the cutoff."""
-        firsts, seconds = self.moments.of_pairs(features, pairs, self.tables.harmonics_of(pairs, features.dtype))
-        return self._from_moments(features, firsts, seconds, graph)
+        moments = self.moments.of_pairs(features, pairs, self.tables.harmonics_of(pairs, features.dtype))
+        parts = irreducible_parts(self._current_arrays(), features.numpy(), *(moment.numpy() for moment in moments))
+        return self._scaled(torch.from_numpy(parts), graph)
 
     def _from_moments(self, features: Tensor, firsts: Tensor, seconds: Tensor, graph: AtomicGraph) -> Tensor:
         """Z from the moments of degree 1 and 2, ``(n_atoms, 3 or 5, n_channels)``."""
@@ -95,7 +101,36 @@ class BornTensorHead(ResponseHead):
             irreps.append(x + self.tables.product(rank, left, seconds))
         irreps[0] = irreps[0] + scalar.double()
         irreps[2] = irreps[2] + (seconds * parts[-1][:, None]).sum(dim=2).double()
+        return self._scaled(torch.cat(irreps, dim=1), graph)
+
+    def _scaled(self, irreps: Tensor, graph: AtomicGraph) -> Tensor:
+        """Z from the parts of rank 0, 1 and 2 beside each other."""
         return with_sum_rule(self.born_scale(self.tables.cartesian(irreps), graph.atomic_numbers), graph)
+
+    def _current_arrays(self) -> BornArrays:
+        """Weights as they are; made anew when one has changed."""
+        if self._arrays is None or not self._arrays[0].sees_no_change():
+            self._arrays = WeightWatch(self), self._made_arrays()
+        return self._arrays[1]
+
+    def _made_arrays(self) -> BornArrays:
+        layers: Any = self.gates
+        first, _, last = layers
+        mixing: list[Any] = [[layer.weight for layer in layers] for layers in (self.mix_vectors, self.mix_tensors)]
+        scale = self.n_channels**-0.5
+        tensors = {
+            "mixed_vectors": torch.cat(mixing[0]).T,
+            "mixed_tensors": torch.cat(mixing[1]).T,
+            "of_features": first.weight[:, : self.n_inputs].T,
+            "of_squares": first.weight[:, self.n_inputs :].T,
+            "hidden_bias": first.bias,
+            "gates": scale * last.weight.T,
+            "gates_bias": scale * last.bias,
+            "vector_products": self.tables.all_products(1),
+            "tensor_products": self.tables.all_products(2),
+        }
+        arrays = {name: tensor.detach().contiguous().clone().numpy() for name, tensor in tensors.items()}
+        return BornArrays(**arrays)
 
 
 class _Tables(KeepsFloat64):
@@ -128,10 +163,13 @@ class _Tables(KeepsFloat64):
         order = (left.shape[1] - 1) // 2
         return outer.flatten(1) @ self._products(order, rank).flatten(0, 1)
 
-    def cartesian(self, irreps: list[Tensor]) -> Tensor:
-        """The tensor ``(n_atoms, 3, 3)`` whose parts of rank 0, 1, 2 these are."""
-        basis = torch.cat([self._products(1, rank).flatten(0, 1) for rank in RANKS], dim=1)
-        return (torch.cat(irreps, dim=1) @ basis.T).unflatten(1, (3, 3))
+    def all_products(self, order: int) -> Tensor:
+        """Coefficients of the products of all ranks beside each other, ``((2 order + 1)², 9)``."""
+        return torch.cat([self._products(order, rank).flatten(0, 1) for rank in RANKS], dim=1)
+
+    def cartesian(self, irreps: Tensor) -> Tensor:
+        """The tensor ``(n_atoms, 3, 3)`` whose parts of rank 0, 1, 2 stand beside each other ``(n_atoms, 9)``."""
+        return (irreps @ self.all_products(1).T).unflatten(1, (3, 3))
 
     def _products(self, order: int, rank: int) -> Tensor:
         return self.get_buffer(f"products_{order}_{rank}")

@@ -92,7 +92,7 @@ class PolarizationHead(ResponseHead):
         cutoff: float | None = None,
         charges: Mapping[str, float] | None = None,
         n_channels: int = 32,
-        n_radial: int = 24,
+        n_radial: int = 32,
         hidden: int = 64,
     ) -> None:
         if elements is None or n_inputs is None or cutoff is None or charges is None:
@@ -135,7 +135,7 @@ class PolarizationHead(ResponseHead):
             field: E ``(n_structures, 3)``.
         """
         values = features.numpy()
-        places = self.moments.places(pairs.distances, values.dtype)
+        places = self.moments.places(pairs, values.dtype)
         polarization, by_features, by_vectors = polarization_and_gradients(
             self._current_arrays(),
             float(self.born_scale.scale),

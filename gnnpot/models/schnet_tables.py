@@ -11,7 +11,7 @@ from torch import Tensor
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.models.derivatives import ForwardPass
 from gnnpot.nn.layers import ShiftedSoftplus
-from gnnpot.nn.near_pairs import NearPairs, SplinePlaces, pairs_within, spline_places
+from gnnpot.nn.near_pairs import NearPairs, SplineGrid, SplinePlaces, pairs_within
 from gnnpot.nn.pair_kernels import write_edge_gradients
 from gnnpot.nn.schnet_kernels import (
     SchNetArrays,
@@ -94,8 +94,8 @@ def outputs_and_edge_gradients(
 
 def _pairs_and_places(tables: SchNetTables, graph: AtomicGraph) -> tuple[NearPairs, SplinePlaces]:
     pairs = pairs_within(tables.cutoff, graph)
-    settings = (tables.cutoff, tables.n_intervals, tables.exponent, tables.arrays.last.dtype)
-    return pairs, spline_places(pairs.distances, *settings)
+    grid = SplineGrid(tables.cutoff, tables.n_intervals, tables.exponent)
+    return pairs, pairs.places(grid, tables.arrays.last.dtype)
 
 
 class SchNetPass(ForwardPass):

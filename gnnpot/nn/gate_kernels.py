@@ -101,3 +101,15 @@ def write_tanh(out: Array) -> None:
         for f in range(len(row)):
             u = exponential(two * row[f])
             row[f] = (one - u) / (one + u)
+
+
+@compiled()
+def apply_silu(x: Array, slopes: Array) -> None:
+    """Replace x by x σ(x), and write σ (1 + x (1 - σ)), σ = 1/(1 + e⁻ˣ)."""
+    one = x.dtype.type(1)
+    for i in range(x.shape[0]):
+        for f in range(x.shape[1]):
+            value = x[i, f]
+            sigmoid = one / (one + exponential(-value))
+            x[i, f] = value * sigmoid
+            slopes[i, f] = sigmoid * (one + value * (one - sigmoid))

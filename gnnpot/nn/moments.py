@@ -11,7 +11,7 @@ from gnnpot.data.graph import AtomicGraph, gather
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.moment_kernels import add_moments
-from gnnpot.nn.near_pairs import Array, NearPairs, SplinePlaces, spline_places
+from gnnpot.nn.near_pairs import Array, NearPairs, SplineGrid, SplinePlaces
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff
 from gnnpot.nn.splines import INTERVALS_PER_GAUSSIAN, QuinticSpline
 from gnnpot.nn.watch import WeightWatch
@@ -90,7 +90,7 @@ class NeighborMoments(nn.Module):
     def of_pairs(self, features: Tensor, pairs: NearPairs, harmonics: Sequence[Tensor]) -> list[Tensor]:
         """`forward` by compiled loops, where nothing is differentiated; all on a CPU."""
         all_values = self.of_neighbor(features)
-        places = self.places(pairs.distances, all_values.numpy().dtype)
+        places = self.places(pairs, all_values.numpy().dtype)
         found = []
         parts = zip(all_values.split(self.n_channels, dim=1), self._current_tables(), harmonics, strict=True)
         for degree, (values, table, y) in enumerate(parts, start=1):
@@ -100,10 +100,10 @@ class NeighborMoments(nn.Module):
             found.append(moments)
         return found
 
-    def places(self, distances: Array, dtype: npt.DTypeLike) -> SplinePlaces:
-        """Where distances below the cutoff lie in the filters, with the envelope."""
+    def places(self, pairs: NearPairs, dtype: npt.DTypeLike) -> SplinePlaces:
+        """Where the pairs, all closer than the cutoff, lie in the filters, with the envelope."""
         envelope = self.cutoff_function
-        return spline_places(distances, envelope.cutoff, self.spline.n_intervals, envelope.exponent, dtype)
+        return pairs.places(SplineGrid(envelope.cutoff, self.spline.n_intervals, envelope.exponent), dtype)
 
     def _current_tables(self) -> list[Array]:
         """`filter_table` of each degree, made anew when a weight has changed."""

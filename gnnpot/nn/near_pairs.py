@@ -1,5 +1,6 @@
 """The pairs of atoms closer than a cutoff, and their places in splines, as compiled loops on a CPU want them."""
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,18 +13,6 @@ from gnnpot.nn.pair_kernels import near_pairs, write_weights
 Array: TypeAlias = npt.NDArray[Any]
 
 
-class NearPairs(NamedTuple):
-    """Undirected pairs closer than a cutoff."""
-
-    atoms: Array
-    """``(2, n_pairs)``."""
-    edges: Array
-    """One of the two edges of each."""
-    distances: Array
-    directions: Array
-    """r/|r| ``(n_pairs, 3)``."""
-
-
 class SplinePlaces(NamedTuple):
     """What the distances of pairs are in splines times their envelope."""
 
@@ -33,6 +22,44 @@ class SplinePlaces(NamedTuple):
     """Of the six, ``(n_pairs, 6)``."""
     slopes: Array
     """Derivatives of the weights by the distance."""
+
+
+class SplineGrid(NamedTuple):
+    """Where the coefficients of a `gnnpot.nn.splines.QuinticSpline` times an envelope stand."""
+
+    cutoff: float
+    """Of spline and envelope, Å."""
+    n_intervals: int
+    exponent: int
+    """Of the polynomial envelope; 0: the cosine."""
+
+
+@dataclass(frozen=True)
+class NearPairs:
+    """Undirected pairs closer than a cutoff."""
+
+    atoms: Array
+    """``(2, n_pairs)``."""
+    edges: Array
+    """One of the two edges of each."""
+    distances: Array
+    directions: Array
+    """r/|r| ``(n_pairs, 3)``."""
+    _places: dict[tuple[SplineGrid, np.dtype[Any]], SplinePlaces] = field(default_factory=dict)
+
+    def places(self, grid: SplineGrid, dtype: npt.DTypeLike) -> SplinePlaces:
+        """Places in splines, weights of ``dtype``; computed once for all that have the same grid.
+
+        All distances must be below the cutoff of the grid.
+        """
+        key = (grid, np.dtype(dtype))
+        if key not in self._places:
+            n_pairs = len(self.distances)
+            weights, slopes = np.empty((n_pairs, 6), dtype), np.empty((n_pairs, 6), dtype)
+            found = SplinePlaces(np.empty(n_pairs, np.int64), weights, slopes)
+            write_weights(self.distances, *grid, *found)
+            self._places[key] = found
+        return self._places[key]
 
 
 def pairs_within(cutoff: float, graph: AtomicGraph) -> NearPairs:
@@ -47,24 +74,3 @@ def pairs_within(cutoff: float, graph: AtomicGraph) -> NearPairs:
     tensors = (graph.positions, graph.cell, graph.batch, graph.edge_index, graph.edge_shifts, edge_of_pair)
     given: list[Any] = [*(tensor.detach().numpy() for tensor in tensors), cutoff]
     return NearPairs(*near_pairs(*given))
-
-
-def spline_places(
-    distances: Array, cutoff: float, n_intervals: int, exponent: int, dtype: npt.DTypeLike
-) -> SplinePlaces:
-    """Places in a `gnnpot.nn.splines.QuinticSpline`.
-
-    Args:
-        distances: all below the cutoff, Å.
-        cutoff: of spline and envelope, Å.
-        n_intervals: of the spline.
-        exponent: of the polynomial envelope; 0: the cosine.
-        dtype: of the weights.
-    """
-    places = SplinePlaces(
-        np.empty(len(distances), dtype=np.int64),
-        np.empty((len(distances), 6), dtype=dtype),
-        np.empty((len(distances), 6), dtype=dtype),
-    )
-    write_weights(distances, cutoff, n_intervals, exponent, *places)
-    return places

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnpot.compiled import compiled
-from gnnpot.nn.gate_kernels import exponential
+from gnnpot.nn.gate_kernels import apply_silu
 from gnnpot.nn.moment_kernels import add_moments, add_vector_gradients
 from gnnpot.nn.products import write_product
 
@@ -108,7 +108,7 @@ def _through_gates(head: PolarizationArrays, features: Array, moments: Array, e:
     hidden += product
     hidden += head.hidden_bias
     hidden_slopes = np.empty(hidden.shape, dtype)
-    _apply_silu(hidden, hidden_slopes)
+    apply_silu(hidden, hidden_slopes)
     gates = np.empty((n_atoms, n_channels), dtype)
     write_product(hidden, head.gates, gates)
     gates += head.gates_bias
@@ -143,15 +143,3 @@ def _dot_gates(moments: Array, gates: Array, e: Array, dipoles: Array, by_gates:
                 by_moments[i, a, c] = e[i, a] * gates[i, c]
             for c in range(gates.shape[1]):
                 by_gates[i, c] += e[i, a] * moments[i, a, c]
-
-
-@compiled()
-def _apply_silu(x: Array, slopes: Array) -> None:
-    """Replace x by x σ(x), and write σ (1 + x (1 - σ)), σ = 1/(1 + e⁻ˣ)."""
-    one = x.dtype.type(1)
-    for i in range(x.shape[0]):
-        for f in range(x.shape[1]):
-            value = x[i, f]
-            sigmoid = one / (one + exponential(-value))
-            x[i, f] = value * sigmoid
-            slopes[i, f] = sigmoid * (one + value * (one - sigmoid))
