@@ -70,7 +70,9 @@ lgps=("data.path=$(files lgps 'LGPS*.xyz.gz')")
 kinds=("${grouped[@]}" data.split.group_by=config_type)
 for kind in pairwise weighted chebyshev; do
     cell "LGPS-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${random[@]}" trainer.max_epochs=8
-    cell "LGPS_kinds-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=8
+done
+for kind in pairwise weighted chebyshev; do
+    cell "LGPS_kinds-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=4
 done
 cell LGPS-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${random[@]}" trainer.max_epochs=4
 cell LGPS_kinds-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=3

@@ -24,6 +24,7 @@ class GNNFF(GNNFFBackbone):
         cutoff: radius of the neighborhoods, Å.
         n_features: width of the node features.
         n_edge_features: width of the edge features, and number of Gaussians of the distance.
+        gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
         n_interactions: number of node and edge updates.
         triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``; null: none, as published, and
@@ -49,6 +50,7 @@ class GNNFF(GNNFFBackbone):
         cutoff: float = 5.0,
         n_features: int = 64,
         n_edge_features: int = 32,
+        gaussian_width: float = 2.0,
         n_interactions: int = 3,
         triplet_cutoff: float = 4.0,
         envelope: str | None = "polynomial",
@@ -57,9 +59,8 @@ class GNNFF(GNNFFBackbone):
         remove_net_force: bool = False,
         charge: bool = False,
     ) -> None:
-        super().__init__(
-            elements, cutoff, n_features, n_edge_features, n_interactions, triplet_cutoff, envelope, l_max, charge
-        )
+        sizes = (n_features, n_edge_features, gaussian_width, n_interactions)
+        super().__init__(elements, cutoff, *sizes, triplet_cutoff, envelope, l_max, charge)
         self.symmetrize = symmetrize
         self.remove_net_force = remove_net_force
         self.element_table = ElementTable(self.elements)

@@ -21,6 +21,7 @@ class GNNFFBackbone(Potential):
         cutoff: radius of the neighborhoods, Å.
         n_features: width of the node features.
         n_edge_features: width of the edge features, and number of Gaussians of the distance.
+        gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
         n_interactions: number of node and edge updates.
         triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
         envelope: ``polynomial``, ``cosine`` or null for none.
@@ -37,6 +38,7 @@ class GNNFFBackbone(Potential):
         cutoff: float = 5.0,
         n_features: int = 64,
         n_edge_features: int = 32,
+        gaussian_width: float = 2.0,
         n_interactions: int = 2,
         triplet_cutoff: float = 4.0,
         envelope: str | None = "polynomial",
@@ -46,11 +48,12 @@ class GNNFFBackbone(Potential):
         super().__init__(elements, cutoff, charge)
         self.n_features = n_features
         self.n_edge_features = n_edge_features
+        self.gaussian_width = gaussian_width
         self.n_interactions = n_interactions
         self.triplet_cutoff = triplet_cutoff
         self.envelope = envelope
         self.l_max = l_max
-        sizes = (len(self.elements), n_features, n_edge_features, n_interactions)
+        sizes = (len(self.elements), n_features, n_edge_features, gaussian_width, n_interactions)
         self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope, l_max)
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")

@@ -31,6 +31,7 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         cutoff: radius of the neighborhoods, Å.
         n_features: width of the node features.
         n_edge_features: width of the edge features, and number of Gaussians of the distance.
+        gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
         n_interactions: number of node and edge updates.
         triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``; null: none, and then energies
@@ -58,6 +59,7 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         cutoff: float = 5.0,
         n_features: int = 64,
         n_edge_features: int = 32,
+        gaussian_width: float = 2.0,
         n_interactions: int = 2,
         triplet_cutoff: float = 4.0,
         envelope: str | None = "polynomial",
@@ -65,9 +67,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         charge: bool = False,
         short_range: str | None = "zbl",
     ) -> None:
-        super().__init__(
-            elements, cutoff, n_features, n_edge_features, n_interactions, triplet_cutoff, envelope, l_max, charge
-        )
+        sizes = (n_features, n_edge_features, gaussian_width, n_interactions)
+        super().__init__(elements, cutoff, *sizes, triplet_cutoff, envelope, l_max, charge)
         self.set_short_range(short_range)
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:

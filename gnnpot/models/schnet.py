@@ -61,6 +61,7 @@ class SchNet(EnergyPotential):
         n_features: width F of the atom features and filters.
         n_interactions: number T of interaction blocks.
         n_radial: number of Gaussians from 0 to the cutoff.
+        gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine`` (the paper's).
         charge: the total charge of the cell is an input: x_i^0 has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides. One model for all charge states.
@@ -84,6 +85,7 @@ class SchNet(EnergyPotential):
         n_features: int = 64,
         n_interactions: int = 3,
         n_radial: int = 32,
+        gaussian_width: float = 2.0,
         envelope: str = "polynomial",
         charge: bool = False,
         short_range: str | None = "zbl",
@@ -92,10 +94,11 @@ class SchNet(EnergyPotential):
         self.n_features = n_features
         self.n_interactions = n_interactions
         self.n_radial = n_radial
+        self.gaussian_width = gaussian_width
         self.envelope = envelope
         self.embedding = nn.Embedding(len(self.elements), n_features)
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
-        self.basis = GaussianBasis(n_radial, self.cutoff)
+        self.basis = GaussianBasis(n_radial, self.cutoff, width=gaussian_width)
         self.spline = QuinticSpline(self.cutoff, INTERVALS_PER_GAUSSIAN * (n_radial - 1))
         self.cutoff_function = build_envelope(envelope, self.cutoff)
         self.interactions = nn.ModuleList(Interaction(n_features, n_radial) for _ in range(n_interactions))

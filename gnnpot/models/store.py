@@ -25,7 +25,7 @@ from gnnpot.errors import CheckpointError, ConfigError, did_you_mean
 from gnnpot.models.n2p2 import is_n2p2, load_n2p2
 from gnnpot.models.potential import Potential
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CARD = "model.yaml"
 WEIGHTS = "model.safetensors"
 ALLOWED = ("gnnpot.models",)
@@ -39,7 +39,17 @@ def _without_repulsion(card: dict[str, Any], weights: dict[str, torch.Tensor]) -
             part.setdefault("short_range", None)
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any], dict[str, torch.Tensor]], None]] = {1: _without_repulsion}
+def _with_narrow_gaussians(card: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    """Gaussians of models up to version 2 are as wide as their spacing."""
+    for part in (card["model"], card["model"].get("backbone", {})):
+        if str(part.get("_target_", "")).rpartition(".")[2] in ("SchNet", "GNNFF", "GNNFFConservative"):
+            part.setdefault("gaussian_width", 1.0)
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any], dict[str, torch.Tensor]], None]] = {
+    1: _without_repulsion,
+    2: _with_narrow_gaussians,
+}
 """For each older format version, the function that brings card and weights to the next one, in place."""
 
 

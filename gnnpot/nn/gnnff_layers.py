@@ -199,6 +199,7 @@ class GNNFFLayers(nn.Module):
         n_elements: int,
         n_features: int,
         n_edge_features: int,
+        gaussian_width: float,
         n_interactions: int,
         cutoff: float,
         triplet_cutoff: float,
@@ -207,7 +208,7 @@ class GNNFFLayers(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(n_elements, n_features)
-        self.radial_basis = GaussianBasis(n_edge_features, cutoff)
+        self.radial_basis = GaussianBasis(n_edge_features, cutoff, width=gaussian_width)
         self.envelope = _envelope(envelope, cutoff)
         self.triplet_envelope = _envelope(envelope, min(triplet_cutoff, cutoff))
         sizes = (n_features, n_edge_features)

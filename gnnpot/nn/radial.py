@@ -11,7 +11,7 @@ from gnnpot.errors import ConfigError, did_you_mean
 EnvelopeName = Literal["polynomial", "cosine"]
 
 LOWEST_EXPONENT = -40.0
-"""Gaussians do not fall below exp of it, 4e-18. In single precision they would become denormal numbers 13 spacings from
+"""Gaussians do not fall below exp of it, 4e-18. In single precision they would become denormal numbers 13 widths from
 their center, with which processors take some fifty times as long: most of a training step of GNNFF."""
 
 
@@ -72,9 +72,16 @@ def build_envelope(name: str, cutoff: float) -> PolynomialCutoff | CosineCutoff:
 
 
 class GaussianBasis(nn.Module):
-    """Equally spaced Gaussians: e_k(r) = exp(-(r - μ_k)²/(2 s²)), μ_k from ``start`` to r_c, s their spacing.
+    """Equally spaced Gaussians: e_k(r) = exp(-(r - μ_k)²/(2 s²)), μ_k from ``start`` to r_c.
 
-    Schütt et al., J. Chem. Phys. 148, 241722 (2018).
+    Schütt et al., J. Chem. Phys. 148, 241722 (2018), whose s is 2.2 spacings.
+
+    Args:
+        n_radial: number of Gaussians.
+        cutoff: r_c, Å.
+        start: μ_1, Å.
+        width: s in units of the spacing. Wide ones overlap: a distance at which no training structure has a pair is
+            then still known from its surroundings.
 
     >>> GaussianBasis(n_radial=4, cutoff=3.0)(torch.zeros(2)).shape
     torch.Size([2, 4])
@@ -82,12 +89,14 @@ class GaussianBasis(nn.Module):
 
     centers: Tensor
 
-    def __init__(self, n_radial: int, cutoff: float, start: float = 0.0) -> None:
+    def __init__(self, n_radial: int, cutoff: float, start: float = 0.0, width: float = 1.0) -> None:
         super().__init__()
         if n_radial < 2:
             raise ConfigError(f"n_radial={n_radial}: at least 2 radial functions are needed")
+        if not width > 0.0:
+            raise ConfigError(f"gaussian_width={width}: the Gaussians need a width above 0, in units of their spacing")
         centers = torch.linspace(start, cutoff, n_radial, dtype=torch.float64)
-        self.coefficient = -0.5 / float(centers[1] - centers[0]) ** 2
+        self.coefficient = -0.5 / (width * float(centers[1] - centers[0])) ** 2
         self.register_buffer("centers", centers.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, distances: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def layers(
     l_max: int | None = None,
 ) -> GNNFFLayers:
     torch.manual_seed(0)
-    made = GNNFFLayers(n_elements, 5, 4, 2, CUTOFF, triplet_cutoff, envelope, l_max).double()
+    made = GNNFFLayers(n_elements, 5, 4, 1.0, 2, CUTOFF, triplet_cutoff, envelope, l_max).double()
     made.message_scale.fill_(0.4)
     made.triplet_scale.fill_(0.7)
     return made
@@ -202,7 +202,7 @@ def test_layers_against_those_of_pytorch_geometric():
 
 def test_direct_forces_by_hand():
     torch.manual_seed(0)
-    model = GNNFF(["H", "O"], CUTOFF, 5, 4, 2).double()
+    model = GNNFF(["H", "O"], CUTOFF, 5, 4, 2.0, 2).double()
     model.force_scale.scale.fill_(2.0)
     graph = water()
     vectors = edge_vectors(graph)
@@ -218,7 +218,7 @@ def test_direct_forces_by_hand():
 
 def test_conservative_energy_is_half_the_sum_over_edges():
     torch.manual_seed(0)
-    model = GNNFFConservative(["Ga", "N"], CUTOFF, 5, 4, 2).double()
+    model = GNNFFConservative(["Ga", "N"], CUTOFF, 5, 4, 2.0, 2).double()
     graph = small_cell()
     r = edge_vectors(graph).norm(dim=1)
     with torch.no_grad():
@@ -232,7 +232,7 @@ def test_conservative_energy_is_half_the_sum_over_edges():
 def test_net_force(option):
     graph = small_cell()
     torch.manual_seed(0)
-    free = GNNFF(["Ga", "N"], CUTOFF, 5, 4, 2).double()
+    free = GNNFF(["Ga", "N"], CUTOFF, 5, 4, 2.0, 2).double()
     bound = GNNFF(**{**free.arguments(), option: True}).double()
     bound.load_state_dict(free.state_dict())
     with torch.no_grad():
@@ -248,20 +248,20 @@ def test_direct_model_has_no_stress():
 @pytest.mark.parametrize("model_class", [GNNFF, GNNFFConservative])
 def test_scales_are_learned(model_class):
     graph = small_cell()
-    model = model_class(["Ga", "N"], CUTOFF, 5, 4, 1)
+    model = model_class(["Ga", "N"], CUTOFF, 5, 4, 2.0, 1)
     labelled = graph.replace(forces=torch.ones_like(graph.forces), energy=torch.ones(1, dtype=torch.float64))
     isolated = graph_from_atoms(Atoms("Ga"), CUTOFF).replace(energy=torch.zeros(1, dtype=torch.float64))
     model.learn_from(iter([labelled, isolated]))
     mean = model.layers.envelope(edge_vectors(graph).norm(dim=1)).sum() / 3
     assert float(model.layers.message_scale) == pytest.approx(float(mean) ** -0.5)
-    alone = model_class(["Ga", "N"], CUTOFF, 5, 4, 1)
+    alone = model_class(["Ga", "N"], CUTOFF, 5, 4, 2.0, 1)
     alone.learn_from([isolated])
     assert float(alone.layers.triplet_scale) == 1.0
 
 
 def test_without_envelope_a_neighbor_at_the_cutoff_makes_a_jump():
     torch.manual_seed(0)
-    model = GNNFF(["H"], CUTOFF, 5, 4, 1, envelope=None).double()
+    model = GNNFF(["H"], CUTOFF, 5, 4, 2.0, 1, envelope=None).double()
     pairs = [Atoms("H2", positions=[[0, 0, 0], [0, 0, CUTOFF + side]]) for side in (-1e-6, 1e-6)]
     below, above = (model(graph_from_atoms(pair, CUTOFF + 1.0))["forces"] for pair in pairs)
     assert below.abs().max() > 1e-3
@@ -271,7 +271,7 @@ def test_without_envelope_a_neighbor_at_the_cutoff_makes_a_jump():
 def test_edges_beyond_the_cutoff_change_nothing():
     """As a neighbor list with a skin has them."""
     torch.manual_seed(0)
-    model = GNNFFConservative(["Ga", "N"], CUTOFF, 5, 4, 2).double()
+    model = GNNFFConservative(["Ga", "N"], CUTOFF, 5, 4, 2.0, 2).double()
     atoms = bulk("GaN", "zincblende", a=4.2)
     atoms.rattle(0.1, seed=1)
     found, expected = (derive(model, graph_from_atoms(atoms, c), ["energy", "forces"]) for c in (5.0, CUTOFF))
@@ -287,7 +287,7 @@ def test_unknown_envelope_is_refused():
 def test_third_neighbor_acts_through_a_triplet():
     """k feels i through j: the force changes when only r_jk does and i does not see k."""
     torch.manual_seed(0)
-    model = GNNFF(["H"], 2.0, 16, 16, 1, triplet_cutoff=2.0).double()
+    model = GNNFF(["H"], 2.0, 16, 16, 2.0, 1, triplet_cutoff=2.0).double()
     forces = []
     for x in (1.2, 1.6):
         chain = Atoms("H3", positions=[[-1.5, 0, 0], [0, 0, 0], [x, 0, 0]])

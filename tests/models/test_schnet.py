@@ -15,7 +15,8 @@ def oracle():
 
 def test_features_against_the_layers_of_pytorch_geometric(oracle):
     torch.manual_seed(0)
-    ours = SchNet(["Ga", "N"], cutoff=4.5, n_features=12, n_radial=9, n_interactions=2, envelope="cosine").double()
+    sizes = {"n_features": 12, "n_radial": 9, "gaussian_width": 1.0, "n_interactions": 2}
+    ours = SchNet(["Ga", "N"], cutoff=4.5, envelope="cosine", **sizes).double()
     atoms = bulk("GaN", "wurtzite", a=3.2, c=5.2)
     atoms.rattle(0.1, seed=1)
     graph = graph_from_atoms(atoms, 4.5)

@@ -45,7 +45,7 @@ def sign_card(folder):
 
 def test_card_is_readable_and_complete(folder):
     card = yaml.safe_load((folder / store.CARD).read_text())
-    assert card["format_version"] == 2
+    assert card["format_version"] == 3
     assert card["elements"] == ["Li", "O"]
     assert card["reference_energies_ev"] == {"Li": 0.0, "O": 0.0}
     assert card["units"]["energy"] == "eV"

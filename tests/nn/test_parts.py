@@ -26,7 +26,7 @@ def crystals() -> AtomicGraph:
 
 def models() -> dict[str, Potential]:
     torch.manual_seed(0)
-    sizes = (4.0, 6, 4, 2, 3.5)
+    sizes = (4.0, 6, 4, 2.0, 2, 3.5)
     made = {
         "direct": GNNFF(ELEMENTS, *sizes),
         "direct with angles": GNNFF(ELEMENTS, *sizes, l_max=1, symmetrize=True),

@@ -48,6 +48,10 @@ def test_gaussians():
     assert values.shape == (2, 11)
     assert values[0, 2] == pytest.approx(1.0, abs=1e-6)
     assert values[1, 2] == pytest.approx(np.exp(-0.5 * 0.5**2), rel=1e-5)
+    wide = GaussianBasis(n_radial=11, cutoff=5.0, width=2.0).double()
+    assert wide(torch.tensor(1.25, dtype=torch.float64))[2] == pytest.approx(np.exp(-0.5 * 0.25**2), rel=1e-5)
+    with pytest.raises(ConfigError, match="gaussian_width=0"):
+        GaussianBasis(n_radial=11, cutoff=5.0, width=0.0)
     with pytest.raises(ConfigError, match="n_radial=1"):
         GaussianBasis(n_radial=1, cutoff=5.0)
 
