@@ -1,48 +1,50 @@
 #!/usr/bin/env bash
-# Born charges: the figures of issue "Electric response". One seed, splits of born_data.py, one core.
+# Born charges: how well both heads predict them, and from how few labels. One seed, splits of born_data.py, one core.
 #
-#   GNNPOT_DATA=/path/to/data benchmarks/born.sh tune   # validation errors alone: the test files are not read
-#   GNNPOT_DATA=/path/to/data benchmarks/born.sh final  # the settings below, test looked at once
+#   GNNPOT_DATA=/path/to/data benchmarks/born.sh [OUTPUT_FOLDER [PATTERN]]
+#   python benchmarks/born_table.py OUTPUT_FOLDER    # the table
 #
-# A cell that is finished is not run again; one that was interrupted goes on.
+# Budgets are epochs. The test part is looked at once, at the end. A cell that is finished is not run again; one that was
+# interrupted goes on. With a pattern, as 'SiO2-joint*', only the cells whose names match.
 set -euo pipefail
 : "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}"
-stage=${1:?tune or final}
-output=${2:-benchmarks/results/born}
+output=${1:-runs/born}
+only=${2:-*}
 files=$output/data
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-[ -f "$files/MgO_test.xyz" ] || python benchmarks/born_data.py "$GNNPOT_DATA" "$files"
+[ -f "$files/MgO_test.xyz" ] || python "$(dirname "$0")/born_data.py" "$GNNPOT_DATA" "$files"
 
-cell() {  # cell NAME DATA TIME [OVERRIDES...]
-    local run="$output/$stage/$1" data=$2 time=$3
+cell() {  # cell NAME DATA EPOCHS [OVERRIDES...]
+    local run="$output/$1" data=$2 system=${2%%_*} epochs=$3
+    # shellcheck disable=SC2053
+    [[ "$1" != $only ]] && return
     [ -f "$run/metrics.json" ] && return
-    if [ -f "$run/last.ckpt" ]; then gnnpot fit "resume=$run"; return; fi
-    local test=()
-    [ "$stage" = final ] && test=("data.test_path=$files/${data%%_*}_test.xyz")
-    shift 3
-    gnnpot fit "data.train_path=$files/${data}_train.xyz" "data.val_path=$files/${data%%_*}_val.xyz" "${test[@]}" \
-        "trainer.max_time=$time" "run_dir=$run" "$@"
+    local go_on=()
+    [ -f "$run/last.ckpt" ] && go_on=("resume=$run")
+    gnnpot fit "data.train_path=$files/${data}_train.xyz" "data.val_path=$files/${system}_val.xyz" \
+        "data.test_path=$files/${system}_test.xyz" "trainer.max_epochs=$epochs" "run_dir=$run" "${@:4}" "${go_on[@]}"
 }
 
-# Accuracy: Born charges, and forces of the same backbone.
+# Accuracy: Born charges, and forces of the same backbone where there are any.
 for head in polarization born_tensor; do
-    cell "SiO2-schnet-$head" SiO2 00:02:00:00 "head=$head" batch_size=2
-    cell "BaTiO3-schnet-$head" BaTiO3 00:02:00:00 "head=$head" batch_size=1
-    cell "Li2O-schnet-$head" Li2O 00:00:15:00 "head=$head"
-    cell "MgO-schnet-$head" MgO 00:00:15:00 "head=$head"
-    cell "dielectrics-schnet-$head" dielectrics 00:04:00:00 "head=$head"
+    cell "SiO2-schnet-$head" SiO2 60 "head=$head" batch_size=2
+    cell "BaTiO3-schnet-$head" BaTiO3 100 "head=$head" batch_size=1
+    cell "Li2O-schnet-$head" Li2O 300 "head=$head"
+    cell "MgO-schnet-$head" MgO 300 "head=$head"
+    cell "dielectrics-schnet-$head" dielectrics 40 "head=$head"
 done
 
 # Other backbones.
-for model in hdnnp gnnff gnnff_conservative; do
-    cell "SiO2-$model-polarization" SiO2 00:02:00:00 "model=$model" head=polarization batch_size=2
-done
+cell SiO2-hdnnp-polarization SiO2 60 model=hdnnp head=polarization batch_size=2
+cell SiO2-gnnff_conservative-polarization SiO2 20 model=gnnff_conservative head=polarization
+cell BaTiO3-gnnff_conservative-polarization BaTiO3 25 model=gnnff_conservative head=polarization
 
 # Label efficiency on SiO2: energies and forces of all training frames, Born charges of n; joint, and on a frozen potential.
-cell SiO2-schnet SiO2 00:01:00:00 batch_size=2
+cell SiO2-schnet SiO2 60 batch_size=2
 for n in 10 20 40 80; do
     for head in polarization born_tensor; do
-        cell "SiO2-joint-$head-$n" "SiO2_$n" 00:01:00:00 "head=$head" batch_size=2
-        cell "SiO2-frozen-$head-$n" "SiO2_$n" 00:00:15:00 "head=$head" "checkpoint=$output/$stage/SiO2-schnet" batch_size=2
+        cell "SiO2-joint-$head-$n" "SiO2_$n" 25 "head=$head" batch_size=2
+        cell "SiO2-frozen-$head-$n" "SiO2_$n" 25 "head=$head" "checkpoint=$output/SiO2-schnet" "freeze=[backbone]" \
+            batch_size=2
     done
 done

@@ -17,11 +17,12 @@ cell() {  # cell NAME [OVERRIDES...]
     [ -f "$run/metrics.json" ] && return
     local go_on=()
     [ -f "$run/last.ckpt" ] && go_on=("resume=$run")
-    gnnpot fit "run_dir=$run" data.split.kind=random "data.split.fractions=[0.9,0.1,0]" "${@:2}" "${go_on[@]}"
+    gnnpot fit "run_dir=$run" "${@:2}" "${go_on[@]}"
 }
 
-gan=("data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz")
-li=("data.path=$GNNPOT_DATA/mlearn/Li_train.xyz")
+random=(data.split.kind=random "data.split.fractions=[0.9,0.1,0]")
+gan=("data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz" "${random[@]}")
+li=("data.path=$GNNPOT_DATA/mlearn/Li_train.xyz" "${random[@]}")
 
 cell GaN-hdnnp model=hdnnp "${gan[@]}" trainer.max_epochs=20
 cell GaN-hdnnp-adam model=hdnnp "${gan[@]}" trainer.max_epochs=20 optimizer=adam optimizer.lr=0.005
@@ -30,11 +31,28 @@ cell GaN-hdnnp-batch_1 model=hdnnp "${gan[@]}" trainer.max_epochs=20 batch_size=
 cell Li-hdnnp model=hdnnp "${li[@]}" trainer.max_epochs=40
 cell Li-hdnnp-5.5 model=hdnnp "${li[@]}" trainer.max_epochs=40 model.cutoff=5.5
 
+# Gaussians of one spacing, as before, in the other trainings of SchNet and GNNFF, so that they differ in one setting.
+narrow=model.gaussian_width=1
 cell GaN-schnet model=schnet "${gan[@]}" trainer.max_epochs=15
-cell GaN-schnet-adam model=schnet "${gan[@]}" trainer.max_epochs=15 optimizer=adam
-cell GaN-schnet-16 model=schnet "${gan[@]}" trainer.max_epochs=15 model.n_radial=16
+cell GaN-schnet-narrow model=schnet "${gan[@]}" trainer.max_epochs=15 $narrow
+cell GaN-schnet-narrow-adam model=schnet "${gan[@]}" trainer.max_epochs=15 $narrow optimizer=adam
+cell GaN-schnet-narrow-16 model=schnet "${gan[@]}" trainer.max_epochs=15 $narrow model.n_radial=16
 
-cell GaN-gnnff_conservative model=gnnff_conservative "${gan[@]}" trainer.max_epochs=4
-cell GaN-gnnff_conservative-adam model=gnnff_conservative "${gan[@]}" trainer.max_epochs=4 optimizer=adam \
-    optimizer.lr=0.001
-cell GaN-gnnff_conservative-batch_4 model=gnnff_conservative "${gan[@]}" trainer.max_epochs=4 batch_size=4
+conservative=(model=gnnff_conservative "${gan[@]}" trainer.max_epochs=4)
+cell GaN-gnnff_conservative "${conservative[@]}"
+cell GaN-gnnff_conservative-width_3 "${conservative[@]}" model.gaussian_width=3
+cell GaN-gnnff_conservative-narrow "${conservative[@]}" $narrow
+cell GaN-gnnff_conservative-narrow-adam "${conservative[@]}" $narrow optimizer=adam optimizer.lr=0.001
+cell GaN-gnnff_conservative-narrow-batch_4 "${conservative[@]}" $narrow batch_size=4
+
+# Validation frames are those with a Ga and an N at 2.32 to 2.8 Å, training frames those without.
+python "$(dirname "$0")/gap_frames.py" "$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz" "$output/gap" Ga N 2.32 2.8
+gap=("data.train_path=$output/gap/train.xyz" "data.val_path=$output/gap/val.xyz")
+cell GaN_gap-schnet model=schnet "${gap[@]}" trainer.max_epochs=20
+cell GaN_gap-schnet-narrow model=schnet "${gap[@]}" trainer.max_epochs=20 $narrow
+cell GaN_gap-gnnff_conservative model=gnnff_conservative "${gap[@]}" trainer.max_epochs=6
+cell GaN_gap-gnnff_conservative-width_3 model=gnnff_conservative "${gap[@]}" trainer.max_epochs=6 model.gaussian_width=3
+cell GaN_gap-gnnff_conservative-narrow model=gnnff_conservative "${gap[@]}" trainer.max_epochs=6 $narrow
+cell GaN_gap-gnnff_conservative-narrow-16 model=gnnff_conservative "${gap[@]}" trainer.max_epochs=6 $narrow \
+    model.n_edge_features=16
+cell GaN_gap-hdnnp model=hdnnp "${gap[@]}" trainer.max_epochs=40

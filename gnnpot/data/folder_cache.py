@@ -1,12 +1,15 @@
 """Folders that are expensive to fill: filled once, found again, safe against other runs and killed runs."""
 
+import errno
 import os
+import re
 import shutil
 import tempfile
 import time
 import warnings
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +18,12 @@ from gnnpot.errors import DataError, GnnpotWarning
 T = TypeVar("T")
 Fill = Callable[[Path], None]
 
-DAY = 86400.0
+HOUR = 3600.0
+DAY = 24 * HOUR
+FREE_SHARE = 0.1
+"""Share of the disk that stays free: beyond it, entries that were not used for longest go."""
+ENTRY = re.compile(r"[a-z]+-[0-9a-f]{32}")
+"""Names of entries; nothing else in the folder is touched."""
 
 
 def default_cache_dir() -> Path:
@@ -29,7 +37,11 @@ def open_or_fill(folder: Path, open_folder: Callable[[Path], T], fill: Fill) -> 
 
     ``fill(place)`` writes to a place of its own, which is then renamed: of two runs at once the first one done
     wins and the other takes its folder. A folder that ``open_folder`` refuses (`DataError`) is filled anew. Where
-    the folder cannot be written, the content goes to a temporary one with a `GnnpotWarning`.
+    the folder cannot be written, the content goes to a temporary one with a `GnnpotWarning`. Where the disk fills,
+    other entries beside ``folder`` make room, least recently used first.
+
+    Raises:
+        DataError: no disk has room for the content.
     """
     try:
         found = _open_intact(folder, open_folder)
@@ -43,15 +55,19 @@ def _open_intact(folder: Path, open_folder: Callable[[Path], T]) -> T | None:
     if not folder.exists():
         return None
     try:
-        return open_folder(folder)
+        found = open_folder(folder)
     except DataError:
         _remove(folder)
         return None
+    with suppress(OSError):
+        os.utime(folder)
+    return found
 
 
 def _fill(folder: Path, open_folder: Callable[[Path], T], fill: Fill) -> T:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder.parent)
+    _make_room(folder.parent)
     own = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
         fill(own / "content")
@@ -78,8 +94,14 @@ def _fill_temporary(folder: Path, open_folder: Callable[[Path], T], fill: Fill, 
     try:
         fill(place / "content")
         opened = open_folder(place / "content")
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(place, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise DataError(
+                f"no room for graphs and descriptors, neither in {folder.parent} nor in {place.parent}: free some of "
+                "the disk, name a folder on another one with data.cache=FOLDER, or compute descriptors in every step "
+                "with data.cache_limit=0"
+            ) from error
         raise
     weakref.finalize(opened, _remove_if_own, place, os.getpid())
     return opened
@@ -110,3 +132,16 @@ def _remove_leftovers(cache_dir: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
         except FileNotFoundError:
             continue
+
+
+def _make_room(cache_dir: Path) -> None:
+    """Delete entries that nobody opened in the last hour, oldest use first, until `FREE_SHARE` of the disk is free."""
+    uses: list[tuple[float, Path]] = []
+    for path in cache_dir.iterdir():
+        with suppress(FileNotFoundError):  # another run was faster
+            uses += [(path.stat().st_mtime, path)] if ENTRY.fullmatch(path.name) else []
+    for last_used, entry in sorted(uses):
+        disk = shutil.disk_usage(cache_dir)
+        if disk.free >= FREE_SHARE * disk.total or time.time() - last_used < HOUR:
+            return
+        _remove(entry)

@@ -1,10 +1,14 @@
 """Graphs on disk: what is read equals what was written, whole or not at all, without filling the memory."""
 
+import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -307,6 +311,41 @@ def test_leftovers_of_killed_runs_are_removed_after_a_day(tmp_path: Path, frames
     cached_store(frames, CUTOFF, cache_dir=tmp_path)
     assert not old.exists()
     assert young.exists()
+
+
+def test_a_full_disk_drops_what_was_not_used_for_longest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list[ase.Atoms]
+) -> None:
+    old, older = (cached_store(frames, cutoff, cache_dir=tmp_path).folder for cutoff in (2.0, 2.2))
+    foreign = tmp_path / "mine"
+    foreign.mkdir()
+    for days, folder in ((1, old), (2, older), (9, foreign)):
+        os.utime(folder, times=(time.time() - days * DAY,) * 2)
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 95, 5 if older.exists() else 20))
+    cached_store(frames, 2.4, cache_dir=tmp_path)
+    assert not older.exists()
+    assert old.exists()
+    assert foreign.exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100, 95, 5))
+    cached_store(frames, 2.0, cache_dir=tmp_path)  # used just now
+    cached_store(frames, 2.6, cache_dir=tmp_path)
+    assert old.exists()
+
+
+def test_no_room_anywhere_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list[ase.Atoms]) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(StoreWriter, "append", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (
+        pytest.warns(GnnpotWarning, match="nothing can be cached"),
+        pytest.raises(DataError, match=r"data\.cache=FOLDER"),
+    ):
+        cached_store(frames, CUTOFF, cache_dir=tmp_path / "cache")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert not any((tmp_path / "cache").iterdir())
 
 
 def test_default_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list[ase.Atoms]) -> None:
