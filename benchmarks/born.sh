@@ -27,24 +27,24 @@ cell() {  # cell NAME DATA EPOCHS [OVERRIDES...]
 
 # Accuracy: Born charges, and forces of the same backbone where there are any.
 for head in polarization born_tensor; do
-    cell "SiO2-schnet-$head" SiO2 60 "head=$head" batch_size=2
-    cell "BaTiO3-schnet-$head" BaTiO3 100 "head=$head" batch_size=1
-    cell "Li2O-schnet-$head" Li2O 300 "head=$head"
-    cell "MgO-schnet-$head" MgO 300 "head=$head"
-    cell "dielectrics-schnet-$head" dielectrics 40 "head=$head"
+    cell "SiO2-schnet-$head" SiO2 40 "head=$head" batch_size=2
+    cell "BaTiO3-schnet-$head" BaTiO3 60 "head=$head" batch_size=1
+    cell "Li2O-schnet-$head" Li2O 200 "head=$head"
+    cell "MgO-schnet-$head" MgO 200 "head=$head"
+    cell "dielectrics-schnet-$head" dielectrics 25 "head=$head"
 done
 
 # Other backbones.
-cell SiO2-hdnnp-polarization SiO2 60 model=hdnnp head=polarization batch_size=2
-cell SiO2-gnnff_conservative-polarization SiO2 20 model=gnnff_conservative head=polarization
-cell BaTiO3-gnnff_conservative-polarization BaTiO3 25 model=gnnff_conservative head=polarization
+cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
+cell SiO2-gnnff_conservative-polarization SiO2 12 model=gnnff_conservative head=polarization
+cell BaTiO3-gnnff_conservative-polarization BaTiO3 15 model=gnnff_conservative head=polarization
 
 # Label efficiency on SiO2: energies and forces of all training frames, Born charges of n; joint, and on a frozen potential.
-cell SiO2-schnet SiO2 60 batch_size=2
+cell SiO2-schnet SiO2 40 batch_size=2
 for n in 10 20 40 80; do
     for head in polarization born_tensor; do
-        cell "SiO2-joint-$head-$n" "SiO2_$n" 25 "head=$head" batch_size=2
-        cell "SiO2-frozen-$head-$n" "SiO2_$n" 25 "head=$head" "checkpoint=$output/SiO2-schnet" "freeze=[backbone]" \
+        cell "SiO2-joint-$head-$n" "SiO2_$n" 20 "head=$head" batch_size=2
+        cell "SiO2-frozen-$head-$n" "SiO2_$n" 20 "head=$head" "checkpoint=$output/SiO2-schnet" "freeze=[backbone]" \
             batch_size=2
     done
 done
