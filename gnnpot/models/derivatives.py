@@ -42,11 +42,14 @@ class ForwardPass(Protocol):
     """A forward pass of a backbone that waits for its way back, so that heads can add what they have to say."""
 
     features: Tensor
-    """``(n_atoms, n_features)``."""
+    """``(n_atoms, n_features)``; before the way back, which may work in their place."""
     outputs: Tensor
     """y_i of `gnnpot.models.potential.EnergyPotential`, ``(n_atoms,)``."""
-    pairs: NearPairs
-    """Closer than the cutoff."""
+
+    @property
+    def pairs(self) -> NearPairs:
+        """Closer than the cutoff."""
+        ...
 
     def edge_gradients(self, by_features: Tensor | None) -> Tensor:
         """∂(s Σy + f)/∂r_ij ``(n_edges, 3)``, s the energy scale, f of the features with ∂f/∂features (None: f = 0)."""

@@ -13,7 +13,7 @@ from gnnpot.models.potential import EnergyPotential, OutputSlopes
 from gnnpot.nn.watch import WeightWatch
 
 if TYPE_CHECKING:
-    from gnnpot.models.gnnff_tables import GNNFFTables
+    from gnnpot.models.gnnff_tables import GNNFFPass, GNNFFTables
 
 LARGEST_ROOM = 2**31
 """Bytes that compiled loops may keep of the edges; graphs beyond it are evaluated in parts (`gnnpot.nn.parts`)."""
@@ -110,10 +110,20 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     @torch.no_grad()
     def output_slopes(self, graph: AtomicGraph, differentiable: bool) -> OutputSlopes:
         """Outputs, and their slopes by one edge of each pair with the share of the other (which is zero)."""
-        if not graph.has("edge_of_pair"):
+        found = self._passed(graph)
+        return OutputSlopes(found.outputs, found.edge_gradients(None))
+
+    @torch.no_grad()
+    def forward_pass(self, graph: AtomicGraph) -> "GNNFFPass | None":
+        """Where forces come without automatic differentiation."""
+        return self._passed(graph) if self.can_use_edge_gradients(graph, differentiable=False) else None
+
+    def _passed(self, graph: AtomicGraph) -> "GNNFFPass":
+        from gnnpot.models.gnnff_tables import GNNFFPass
+
+        if not all(graph.has(name) for name in ("edge_of_pair", "pair_of_edge")):
             graph = graph.replace(**self.precompute(graph))
-        scale = float(self.energy_scale.scale)
-        return OutputSlopes(*self._current_tables().outputs_and_edge_gradients(graph, self.types(graph), scale))
+        return GNNFFPass(self._current_tables(), graph, self.types(graph), float(self.energy_scale.scale))
 
     def _current_tables(self) -> "GNNFFTables":
         """Tables of the weights as they are; made anew when a weight has changed."""

@@ -1,6 +1,7 @@
 """What an evaluation of the conservative GNNFF without automatic differentiation needs of its weights."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import accumulate, pairwise
 from math import prod
 from typing import Any
@@ -22,6 +23,7 @@ from gnnpot.nn.gnnff_neighborhoods import (
     write_harmonics,
 )
 from gnnpot.nn.gnnff_reverse import pull_back_layers, write_slopes
+from gnnpot.nn.near_pairs import NearPairs, pairs_within
 from gnnpot.nn.radial import CosineCutoff, PolynomialCutoff
 
 Array = npt.NDArray[Any]
@@ -47,43 +49,63 @@ class GNNFFTables:
         scales = torch.stack([self._layers.message_scale, self._layers.triplet_scale])
         return self._weights._replace(scales=scales.numpy())
 
-    def outputs_and_edge_gradients(self, graph: AtomicGraph, types: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        """y_i ``(n_atoms,)``, and s ∂Σy/∂r_ij ``(n_edges, 3)`` of one edge of each pair."""
-        around = self._neighborhoods(graph)
-        model, dtype = self.arrays, self._weights.last.dtype
-        shapes = room_shapes(model, around)
-        size = sum(map(prod, shapes.values()))
-        memory = self._take(size, dtype)
-        room = _room(memory, shapes)
-        slopes = np.empty((3, len(around.pairs)), dtype=dtype)
-        write_envelopes(around.distances, around.pairs, self.cutoffs[0], self.exponents[0], room.envelope, slopes[0])
-        write_envelopes(
-            around.distances, around.pairs, self.cutoffs[1], self.exponents[1], room.close_envelope, slopes[1]
-        )
-        write_harmonics(around.directions, around.pairs, room.harmonics)
-        outputs = evaluate(model, around, types.numpy(), room)
-        pull_back_layers(model, around, room)
-        write_slopes(model, around, room, slopes[0], slopes[1], slopes[2])
-        gradients = np.zeros((graph.n_edges, 3), dtype=dtype)
-        write_gradients(around, slopes[2], room.harmonics_gradient, scale, gradients)
-        if memory.nbytes <= LARGEST_KEPT:
-            self._rooms.append(memory)
-        return torch.from_numpy(outputs), torch.from_numpy(gradients)
-
-    def _neighborhoods(self, graph: AtomicGraph) -> Neighborhoods:
+    def neighborhoods(self, graph: AtomicGraph) -> Neighborhoods:
+        """Edges and pairs closer than the cutoffs."""
         structure = [x.contiguous().numpy() for x in (graph.positions, graph.cell, graph.batch)]
         edges = (graph.edge_index, graph.edge_shifts, graph.pair_of_edge, graph.edge_of_pair)
         arrays: list[Any] = [*structure, *(x.contiguous().numpy() for x in edges), *self.cutoffs]
         around: Neighborhoods = neighborhoods(*arrays)
         return around
 
-    def _take(self, size: int, dtype: npt.DTypeLike) -> Array:
+    def take(self, size: int, dtype: npt.DTypeLike) -> Array:
         """Memory that no other thread works in."""
         try:
             memory = self._rooms.pop()
         except IndexError:
             return np.empty(size, dtype=dtype)
         return memory if len(memory) >= size else np.empty(size + size // 8, dtype=dtype)
+
+    def give_back(self, memory: Array) -> None:
+        """Keep memory for the next evaluation."""
+        if memory.nbytes <= LARGEST_KEPT:
+            self._rooms.append(memory)
+
+
+class GNNFFPass:
+    """A forward pass of the conservative GNNFF, with the way back open."""
+
+    def __init__(self, tables: GNNFFTables, graph: AtomicGraph, types: Tensor, scale: float) -> None:
+        self._tables, self._graph, self._scale = tables, graph, scale
+        self._around = around = tables.neighborhoods(graph)
+        self._model = model = tables.arrays
+        shapes = room_shapes(model, around)
+        self._memory = tables.take(sum(map(prod, shapes.values())), model.last.dtype)
+        self._room = room = _room(self._memory, shapes)
+        self._slopes = np.empty((3, len(around.pairs)), dtype=model.last.dtype)
+        places, kinds = (around.distances, around.pairs), zip(tables.cutoffs, tables.exponents, strict=True)
+        for kind, envelope, slopes in zip(kinds, (room.envelope, room.close_envelope), self._slopes, strict=False):
+            write_envelopes(*places, *kind, envelope, slopes)
+        write_harmonics(around.directions, around.pairs, room.harmonics)
+        self.outputs = torch.from_numpy(evaluate(model, around, types.numpy(), room))
+        self.features = torch.from_numpy(room.nodes[-1])
+
+    @cached_property
+    def pairs(self) -> NearPairs:
+        """Closer than the cutoff."""
+        return pairs_within(self._tables.cutoffs[0], self._graph)
+
+    def edge_gradients(self, by_features: Tensor | None) -> Tensor:
+        """∂(s Σy + f)/∂r_ij by one edge of each pair (those by the other are zero); once, for its memory goes on."""
+        around, room, slopes = self._around, self._room, self._slopes
+        seed = np.zeros(room.node_sums.shape, room.node_sums.dtype)
+        if by_features is not None:
+            seed[:] = by_features.numpy() / self._scale
+        pull_back_layers(self._model, around, room, seed)
+        write_slopes(self._model, around, room, *slopes)
+        gradients = np.zeros((self._graph.n_edges, 3), dtype=seed.dtype)
+        write_gradients(around, slopes[2], room.harmonics_gradient, self._scale, gradients)
+        self._tables.give_back(self._memory)
+        return torch.from_numpy(gradients)
 
 
 def room_shapes(model: GNNFFArrays, around: Neighborhoods) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, gather
 from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.kernels import kernels_serve
-from gnnpot.models.derivatives import ForwardPass
 from gnnpot.models.potential import EnergyPotential, OutputSlopes, Potential
 from gnnpot.nn.descriptor_generation import generate_functions
 from gnnpot.nn.descriptor_operators import DescriptorEvaluation, descriptors_and_jacobian
@@ -328,7 +327,7 @@ def _descriptor_set(elements: Sequence[int], lines: Sequence[str]) -> Descriptor
     return MomentSet(elements, [parse_moment_function(line) for line in lines])
 
 
-class HDNNPPass(ForwardPass):
+class HDNNPPass:
     """An HDNNP's forward pass, with the way back open: the derivatives of the descriptors are taken once for all."""
 
     def __init__(self, model: HDNNP, graph: AtomicGraph) -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph
-from gnnpot.models.derivatives import ForwardPass
 from gnnpot.nn.layers import ShiftedSoftplus
 from gnnpot.nn.near_pairs import NearPairs, SplineGrid, SplinePlaces, pairs_within
 from gnnpot.nn.pair_kernels import write_edge_gradients
@@ -98,7 +97,7 @@ def _pairs_and_places(tables: SchNetTables, graph: AtomicGraph) -> tuple[NearPai
     return pairs, pairs.places(grid, tables.arrays.last.dtype)
 
 
-class SchNetPass(ForwardPass):
+class SchNetPass:
     """SchNet's forward pass, with the way back open."""
 
     def __init__(self, tables: SchNetTables, graph: AtomicGraph, types: Tensor, scale: float) -> None:

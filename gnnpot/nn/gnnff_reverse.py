@@ -20,11 +20,13 @@ Array: TypeAlias = npt.NDArray[Any]
 
 
 @compiled(sums=True)
-def pull_back_layers(model: GNNFFArrays, around: Neighborhoods, room: Room) -> None:
-    """Derivatives by envelopes and harmonics into ``room``, those by e⁰ into ``edge_gradient``."""
+def pull_back_layers(model: GNNFFArrays, around: Neighborhoods, room: Room, by_nodes: Array) -> None:
+    """Derivatives by envelopes and harmonics into ``room``, those by e⁰ into ``edge_gradient``.
+
+    ``by_nodes``: derivatives by h^T that do not come from e^T ``(n_atoms, F)``; overwritten.
+    """
     room.harmonics_gradient[:] = 0
     room.close_gradient[:] = 0
-    by_nodes = np.zeros(room.node_sums.shape, room.node_sums.dtype)
     product = np.empty(room.node_sums.shape, room.node_sums.dtype)
     for t in range(len(model.pairs) - 1, -1, -1):
         _pull_back_activation(t, room)

@@ -15,7 +15,7 @@ from tests.contract.conftest import rattled, structures
 from tests.contract.test_heads import with_head
 
 FIELD = torch.tensor([0.11, -0.07, 0.16], dtype=torch.float64)
-BACKBONES = ("schnet", "hdnnp")
+BACKBONES = ("schnet", "hdnnp", "gnnff_conservative")
 HEADS = ("polarization", "born_tensor")
 NAMES = {"polarization": ("energy", "forces", "polarization"), "born_tensor": ("energy", "forces")}
 
