@@ -36,7 +36,7 @@ done
 
 # Other backbones.
 cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
-cell SiO2-gnnff_conservative-polarization SiO2 12 model=gnnff_conservative head=polarization
+cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization
 cell BaTiO3-gnnff_conservative-polarization BaTiO3 15 model=gnnff_conservative head=polarization
 
 # Label efficiency on SiO2: energies and forces of all training frames, Born charges of n; joint, and on a frozen potential.
