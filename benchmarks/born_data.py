@@ -2,7 +2,8 @@
 
     python benchmarks/born_data.py GNNPOT_DATA FOLDER
 
-Random by frame, 80/10/10, seed 0. Besides: SiO2 with Born charges on 10, 20, 40 or 80 of its training frames only, and
+Random by frame, 80/10/10, seed 0; frames with an element that no training frame has go to the training part.
+Besides: SiO2 with Born charges on 10, 20, 40 or 80 of its training frames only, and
 the bundled sets with their Born charges projected on the sum rule ΣZ = Q·1, frames without them left out.
 """
 
@@ -26,11 +27,18 @@ BORN = "born_effective_charges"
 LABELLED = (10, 20, 40, 80)
 
 
-def parts_of(n: int) -> dict[str, np.ndarray]:
-    """Indices of a random 80/10/10 split."""
-    order = np.random.default_rng(0).permutation(n)
+def parts_of(frames: list[ase.Atoms]) -> dict[str, list[int]]:
+    """Indices of a random 80/10/10 split, in whose training part all elements are."""
+    n = len(frames)
+    order = np.random.default_rng(0).permutation(n).tolist()
     ends = (round(0.8 * n), round(0.9 * n))
-    return {"train": order[: ends[0]], "val": order[ends[0] : ends[1]], "test": order[ends[1] :]}
+    parts = {"train": order[: ends[0]], "val": order[ends[0] : ends[1]], "test": order[ends[1] :]}
+    known = {z for k in parts["train"] for z in frames[k].numbers}
+    for name in ("val", "test"):
+        new = [k for k in parts[name] if not known.issuperset(frames[k].numbers)]
+        parts["train"] += new
+        parts[name] = [k for k in parts[name] if k not in new]
+    return parts
 
 
 def without_born(atoms: ase.Atoms) -> ase.Atoms:
@@ -49,9 +57,9 @@ def projected(atoms: ase.Atoms) -> ase.Atoms:
     return whole
 
 
-def write_parts(folder: Path, name: str, frames: list[ase.Atoms]) -> dict[str, np.ndarray]:
+def write_parts(folder: Path, name: str, frames: list[ase.Atoms]) -> dict[str, list[int]]:
     """One file for each part."""
-    parts = parts_of(len(frames))
+    parts = parts_of(frames)
     for part, indices in parts.items():
         write_extxyz(folder / f"{name}_{part}.xyz", [frames[k] for k in indices])
     return parts
@@ -71,7 +79,7 @@ def main() -> None:
         parts = write_parts(arguments.folder, name, frames)
         if name == "SiO2":
             for n in LABELLED:
-                chosen = set(parts["train"][:n].tolist())
+                chosen = set(parts["train"][:n])
                 subset = [frames[k] if k in chosen else without_born(frames[k]) for k in parts["train"]]
                 write_extxyz(arguments.folder / f"SiO2_{n}_train.xyz", subset)
     for name in ("Li2O", "MgO"):
