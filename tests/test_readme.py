@@ -63,9 +63,15 @@ def test_commands(workplace):
 
 
 def test_python(workplace, capsys):
+    for name, head in (("response", "polarization"), ("tensor", "born_tensor")):
+        if not (workplace / "runs" / name).is_dir():
+            words = [f"head={head}", "checkpoint=runs/demo", f"run_dir=runs/{name}", *QUICK["fit"]]
+            assert main(["fit", *words]) == 0
     for block in blocks("python"):
         exec(block, {})  # noqa: S102
-    assert "eV/Å³" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "eV/Å³" in printed
+    assert float(re.search(r"(\S+) e; suspect atoms: \[", printed)[1]) > 0.0
 
 
 def test_every_verb_named_in_the_readme_exists():

@@ -86,7 +86,7 @@ class Calculator(AseCalculator):
     Raises:
         PropertyNotAvailableError: a field, and no response head.
         ConfigError: a field that is none; a charged cell in a field without ``remove_net_force``.
-        DataError: in a field, an atom was put back into the cell since the last evaluation.
+        DataError: in a field, an atom was put back into the cell since the last evaluation, or moved by half of it.
         UnknownElementError: an element that the model has not learned (when it computes).
         ase PropertyNotImplementedError: stress without three periodic directions or in a field, energy of a
             direct-force model, a response without a head.
@@ -163,6 +163,16 @@ class Calculator(AseCalculator):
     def net_force(self) -> np.ndarray:
         """Q E of the last evaluation, eV/Å, ``(3,)``: zero without a field or a charge; before it is removed."""
         return np.zeros(3) if self._in_field is None else self._in_field.net_force
+
+    @property
+    def largest_field(self) -> np.ndarray:
+        """The field or its amplitude, of a function the largest value met so far, V/Å, ``(3,)``; zero without one."""
+        return np.zeros(3) if self._in_field is None else self._in_field.largest
+
+    @property
+    def largest_net_force(self) -> np.ndarray:
+        """Q E of `largest_field`, eV/Å, ``(3,)``: what a charged cell is pushed with at most; before it is removed."""
+        return np.zeros(3) if self._in_field is None else self._in_field.charge * self._in_field.largest
 
     def follow(self, dynamics: Any) -> None:
         """Take the field at the time of a simulation of ASE: new positions belong to its next step."""

@@ -80,14 +80,11 @@ def electric_field(field: "FieldLike | ElectricField") -> ElectricField:
     if callable(field):
         return ElectricField(function=field)
     if isinstance(field, Mapping):
-        made = _alternating(field)
-    else:
-        made = ElectricField(_as_tuple(_three(field, "field")))
-    _warn_if_strong(np.array(made.amplitude))
-    return made
+        return _alternating(field)
+    return ElectricField(_as_tuple(_three(field, "field")))
 
 
-def _warn_if_strong(vector: FloatArray) -> None:
+def warn_if_strong(vector: FloatArray) -> None:
     """Say where a field is beyond what a response learned at zero field can describe (`PhysicsWarning`)."""
     strength = float(np.linalg.norm(vector))
     if strength > LARGEST:
@@ -95,7 +92,7 @@ def _warn_if_strong(vector: FloatArray) -> None:
             f"a field of {strength:.3g} V/Å is beyond linear response: forces F + E·Z with Z learned at zero field "
             f"have been found reliable up to about {LARGEST} V/Å",
             PhysicsWarning,
-            stacklevel=4,
+            stacklevel=6,
         )
 
 

@@ -81,19 +81,18 @@ def refuse_unfit(ensemble: str, field: Any) -> None:
 
 
 def field_facts(calculator: Calculator, temperature: float) -> dict[str, Any]:
-    """What ``md.json`` says of a field: itself, what ``energy`` is, the net force Q E, how strong it is."""
+    """What ``md.json`` says of a field: itself, its largest value and Q E there, what ``energy`` is."""
     field = calculator.field
     if field is None:
         return {}
-    strength = float(
-        np.linalg.norm(calculator.results.get("field", np.zeros(3)) if field.function else field.amplitude)
-    )
+    strength = float(np.linalg.norm(calculator.largest_field))
     return {
         "field": field.described(),
         "field_is_constant": field.is_constant,
+        "largest_field_v_per_ang": calculator.largest_field.tolist(),
         "energy_is": calculator.energy_is,
         "remove_net_force": calculator.remove_net_force,
-        "net_force_ev_per_ang": calculator.net_force.tolist(),
+        "net_force_ev_per_ang": calculator.largest_net_force.tolist(),
         "linear_response": linear_response_note(strength, temperature),
     }
 

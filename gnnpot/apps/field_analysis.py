@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gnnpot.apps.correlations import mean_squared_displacement
 from gnnpot.apps.diffusion import diffuses
 from gnnpot.apps.thermo import slope_after_first_tenth
 from gnnpot.data.labels import labels_of
+from gnnpot.errors import DataError
 from gnnpot.keys import BORN, MEV_PER_EV
 
 FloatArray = NDArray[np.float64]
@@ -35,10 +37,13 @@ class FieldRun:
     times: FloatArray
     """ps."""
     field: FloatArray
-    """Field, or its amplitude, V/Å."""
+    """Field, or its amplitude, or of a function the largest value that it had, V/Å."""
     is_constant: bool
     temperature: float
     """K."""
+    net_force: FloatArray
+    """Q E of the cell, in a field in time its largest value, eV/Å, before anything is removed."""
+    removes_net_force: bool | None
     log: Mapping[str, FloatArray]
     """Columns of ``thermo.csv``."""
     notes: tuple[str, ...] = ()
@@ -62,6 +67,8 @@ def run_record(run: FieldRun) -> dict[str, Any]:
         "field_strength_v_per_ang": run.strength,
         "field_is_constant": run.is_constant,
         "temperature_K": run.temperature,
+        "net_force_ev_per_ang": run.net_force.tolist(),
+        "net_force_is_removed": bool(run.removes_net_force),
         "n_atoms": len(run.frames[0]),
         "n_frames": len(run.frames),
         "duration_ps": float(run.times[-1] - run.times[0]),
@@ -197,8 +204,12 @@ def scan_record(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     v/E = μ + c E², by least squares weighted with the errors of v: a drift is odd in the field. Without two strengths
     there is no extrapolation.
+
+    Raises:
+        DataError: runs of other temperatures, axes of the field or compositions.
     """
     runs = [r for r in records if r["field_is_constant"] and r["field_strength_v_per_ang"] > 0.0]
+    _refuse_unlike(runs)
     found: dict[str, Any] = {}
     for symbol in runs[0]["species"] if runs else ():
         if symbol == "time_ps":
@@ -217,6 +228,35 @@ def scan_record(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             **_extrapolated(np.array(strengths), np.array(drifts), np.array(errors)),
         }
     return found
+
+
+def _refuse_unlike(runs: Sequence[Mapping[str, Any]]) -> None:
+    """One mobility belongs to one temperature, one axis of the field and one composition."""
+    for run in runs[1:]:
+        first = runs[0]
+        differ = []
+        if not math.isclose(run["temperature_K"], first["temperature_K"], rel_tol=1e-6):
+            differ.append(f"the temperature ({first['temperature_K']:g} and {run['temperature_K']:g} K)")
+        axes = [np.array(r["field_v_per_ang"]) / r["field_strength_v_per_ang"] for r in (first, run)]
+        if abs(axes[0] @ axes[1]) < 1.0 - 1e-6:
+            differ.append(f"the axis of the field ({first['field_v_per_ang']} and {run['field_v_per_ang']} V/Å)")
+        if _composition(run) != _composition(first):
+            differ.append(f"the composition ({_formula(first)} and {_formula(run)})")
+        if differ:
+            raise DataError(
+                f"{first['name']} and {run['name']} are no scan over field strengths: {', '.join(differ)} differ. A "
+                "mobility belongs to one of each; give runs that differ in the strength of the field alone, and the "
+                "others in reports of their own"
+            )
+
+
+def _composition(run: Mapping[str, Any]) -> dict[str, Fraction]:
+    """Share of every element."""
+    return {s: Fraction(v["n_atoms"], run["n_atoms"]) for s, v in run["species"].items() if s != "time_ps"}
+
+
+def _formula(run: Mapping[str, Any]) -> str:
+    return "".join(f"{s}{v['n_atoms']}" for s, v in sorted(run["species"].items()) if s != "time_ps")
 
 
 def _extrapolated(strengths: FloatArray, drifts: FloatArray, errors: FloatArray) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import ase.io
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -16,6 +17,7 @@ from gnnpot._version import __version__
 from gnnpot.apps.analysis import Analysis, Request
 from gnnpot.apps.evaluate import write_json
 from gnnpot.apps.field_analysis import FieldRun, FloatArray, run_record, scan_record
+from gnnpot.apps.trajectories import at_equal_intervals
 from gnnpot.data.unwrapping import unwrap
 from gnnpot.errors import DataError
 from gnnpot.report.page import Page
@@ -128,34 +130,51 @@ def load_run(path: str | Path) -> FieldRun:
         raise DataError(
             f"trajectory={path}: this simulation wrote no trajectory; run it with trajectory=trajectory.extxyz"
         )
-    frames = ase.io.read(file, index=":")
-    if len(frames) < 2:
-        raise DataError(f"trajectory={path}: one frame is no trajectory; give trajectory_interval= fewer steps")
-    whole = unwrap(frames)
-    for frame, positions in zip(frames, whole, strict=True):
-        frame.positions = positions.positions
-    log = _columns(folder / "thermo.csv")
+    frames, spacing = _continuous(file, settings, is_ours=file.name == name)
     note = settings.get("linear_response")
     return FieldRun(
         folder.name,
         frames,
-        np.array([frame.info["time_ps"] for frame in frames]),
-        _vector(settings["field"], log),
+        np.arange(len(frames)) * np.float64(spacing),
+        _vector(settings),
         bool(settings["field_is_constant"]),
         float(settings["temperature"]),
-        log,
+        np.array(settings["net_force_ev_per_ang"], dtype=np.float64),
+        settings["remove_net_force"],
+        _columns(folder / "thermo.csv"),
         () if note is None else (str(note),),
     )
 
 
-def _vector(described: Any, log: dict[str, FloatArray]) -> FloatArray:
-    """The field, its amplitude, or of a function the strongest that was seen."""
+def _continuous(file: Path, settings: dict[str, Any], is_ours: bool) -> tuple[list[Atoms], float]:
+    """Frames at equal intervals, and ps between them.
+
+    Those that ``md`` wrote are unwrapped already; others are followed to the nearest image from frame to frame.
+
+    Raises:
+        DataError: fewer than two frames, or none at equal intervals.
+    """
+    frames = ase.io.read(file, index=":")
+    if len(frames) < 2:
+        raise DataError(f"trajectory={file}: one frame is no trajectory; give trajectory_interval= fewer steps")
+    if len(frames) > 2:
+        spacing, frames = at_equal_intervals(str(file), frames, settings, None)
+    else:
+        spacing = float(frames[1].info["time_ps"] - frames[0].info["time_ps"])
+    if not is_ours:
+        for frame, whole in zip(frames, unwrap(frames), strict=True):
+            frame.positions = whole.positions
+    return list(frames), spacing
+
+
+def _vector(settings: dict[str, Any]) -> FloatArray:
+    """The field, its amplitude, or of a function the largest value that it had."""
+    described = settings["field"]
     if isinstance(described, dict):
-        return np.array(described["amplitude"], dtype=np.float64)
-    if not isinstance(described, str):
-        return np.array(described, dtype=np.float64)
-    seen = np.stack([log[f"field_{axis}_V_per_A"] for axis in "xyz"], axis=1)
-    return np.asarray(seen[np.argmax(np.linalg.norm(seen, axis=1))])
+        described = described["amplitude"]
+    if isinstance(described, str):
+        described = settings["largest_field_v_per_ang"]
+    return np.array(described, dtype=np.float64)
 
 
 def _columns(path: Path) -> dict[str, FloatArray]:

@@ -1,6 +1,7 @@
 """What an electric field does to atoms that move: forces, electric enthalpy, work, and what is not allowed."""
 
 import functools
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,16 +10,14 @@ import numpy.typing as npt
 import torch
 from ase import Atoms
 
-from gnnpot.apps.electric_field import ElectricField, FloatArray
+from gnnpot.apps.electric_field import LARGEST, ElectricField, FloatArray, warn_if_strong
 from gnnpot.apps.skin import same_bits
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.labels import frame_name
-from gnnpot.errors import ConfigError, DataError, PropertyNotAvailableError
+from gnnpot.errors import ConfigError, DataError, PhysicsWarning, PropertyNotAvailableError
 from gnnpot.models.heads import total_charges
+from gnnpot.models.polarization import MEANING_OF_SHIFT, SMALLEST_SHIFT
 from gnnpot.models.potential import Potential, available_properties, derive
-
-JUMP = 1.0
-"""Å; an atom that comes as near to its own image within one step was put back into the cell."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,13 @@ class InField:
         self.has_forces = "forces" in available
         self.net_force: FloatArray = np.zeros(3)
         """Q E of the last evaluation, eV/Å, before anything is removed."""
+        self.charge = 0.0
+        """Q of the last evaluation, e."""
+        self.largest: FloatArray = np.zeros(3)
+        """The field or its amplitude, of a function the largest value that an evaluation has met, V/Å."""
+        if field.function is None:
+            self._note(np.array(field.amplitude))
+        self._warned_of_shift = False
         self._charges: tuple[tuple[bytes, float | None], FloatArray] | None = None
         self.start_path()
 
@@ -106,12 +112,13 @@ class InField:
 
         Raises:
             ConfigError: a charged cell, and nothing was said about its net force.
-            DataError: an atom was put back into the cell, so that P would jump.
+            DataError: an atom was put back into the cell, or moved by more than half of it: P would perhaps jump.
         """
-        charge = float(total_charges(graph)[0])
+        charge = self.charge = float(total_charges(graph)[0])
         if self.has_polarization:
             self._refuse_wrapped(atoms)
         field = self.field.at(self.time)
+        self._note(field)
         self.net_force = charge * field
         self._refuse_undecided(charge, atoms)
         names = self._names(with_forces, with_born)
@@ -124,6 +131,14 @@ class InField:
                 arrays["energy"] += float(rounded.double().cpu().numpy() @ arrays["polarization"][0])
             return self._with_enthalpy(arrays, graph, atoms, field, charge if share is not None else 0.0, share)
         return self._with_work(arrays, atoms, field, share, with_born)
+
+    def _note(self, field: FloatArray) -> None:
+        """Keep the largest field; warn where it is the first that is beyond linear response."""
+        if np.linalg.norm(field) <= np.linalg.norm(self.largest):
+            return
+        if np.linalg.norm(self.largest) <= LARGEST:
+            warn_if_strong(field)
+        self.largest = field
 
     def _names(self, with_forces: bool, with_born: bool) -> list[str]:
         names = ["energy"] if self.has_energy else []
@@ -168,7 +183,22 @@ class InField:
         key = (atoms.numbers.tobytes(), atoms.info.get("charge"))
         if self._charges is None or self._charges[0] != key:
             self._charges = key, ionic_charges(self.potential, graph)
+            self._warn_of_shift(atoms)
         return self._charges[1]
+
+    def _warn_of_shift(self, atoms: Atoms) -> None:
+        """Say once where the ions carry no oxidation numbers, so that P knows no quantum."""
+        head: Any = self.potential.get_submodule("head")
+        shift = head.ionic_charges.shift(atoms.numbers, self.charge)
+        if self._warned_of_shift or abs(shift) <= SMALLEST_SHIFT:
+            return
+        self._warned_of_shift = True
+        warnings.warn(
+            f"{frame_name(atoms)}: the ions carry their oxidation numbers and {shift:+.4g} e each, so that they add up "
+            f"to the charge of the cell, {self.charge:g} e: {MEANING_OF_SHIFT}",
+            PhysicsWarning,
+            stacklevel=6,
+        )
 
     def _with_work(
         self, found: dict[str, FloatArray], atoms: Atoms, field: FloatArray, share: FloatArray | None, with_born: bool
@@ -205,17 +235,15 @@ class InField:
         numbers = _lattice_vectors(moved, atoms)
         if not numbers.any():
             return
-        rest = np.linalg.norm(moved - numbers @ atoms.cell.array, axis=1)
-        jumped = numbers.any(axis=1) & (rest < JUMP)
-        if jumped.any():
-            atom = int(np.argmax(jumped))
-            raise DataError(
-                f"{frame_name(atoms)}: {atoms.symbols[atom]} (atom {atom}) was put back into the cell: it moved by "
-                f"{np.round(numbers[atom]).astype(int).tolist()} lattice vectors since the last evaluation. In a field "
-                "the polarization is that of unwrapped positions, and would jump: do not wrap them "
-                "(gnnpot.unwrap(frames) undoes it in a trajectory). If this is another structure, call the "
-                "calculator's start_path() first"
-            )
+        atom = int(np.argmax(numbers.any(axis=1)))
+        distance, nearest = np.linalg.norm(moved[atom]), np.round(numbers[atom]).astype(int).tolist()
+        raise DataError(
+            f"{frame_name(atoms)}: {atoms.symbols[atom]} (atom {atom}) moved by {distance:.3g} Å since the last "
+            f"evaluation, nearest to {nearest} lattice vectors. In a field the polarization is that of unwrapped "
+            "positions, and jumps where an atom is put back into the cell, which cannot be told from a step longer "
+            "than half of the cell: do not wrap positions (gnnpot.unwrap(frames) undoes it in a trajectory), and go in "
+            "shorter steps. If this is another structure, call the calculator's start_path() first"
+        )
 
     def _refuse_undecided(self, charge: float, atoms: Atoms) -> None:
         if charge != 0.0 and self.remove_net_force is None:

@@ -79,7 +79,7 @@ def load_trajectory(path: str | Path, temperature: float | None, interval: float
         raise ConfigError(f"skip={skip}: give the share left out at the start, from 0 to less than 1")
     frames = frames_from(str(path))
     settings = _settings_beside(Path(path))
-    spacing, frames = _spacing(str(path), frames, settings, interval)
+    spacing, frames = at_equal_intervals(str(path), frames, settings, interval)
     frames = frames[int(skip * len(frames)) :]
     _refuse_unlike(str(path), frames)
     positions, notes = _continuous(frames, bool(settings))
@@ -162,10 +162,21 @@ def _settings_beside(path: Path) -> dict[str, Any]:
     return settings if settings.get("trajectory") == path.name else {}
 
 
-def _spacing(
+def at_equal_intervals(
     name: str, frames: list[Atoms], settings: dict[str, Any], interval: float | None
 ) -> tuple[float, list[Atoms]]:
-    """ps between frames, and the frames that are so far apart: the last of a simulation may come early."""
+    """ps between frames, and the frames that are so far apart: the last of a simulation may come early.
+
+    Args:
+        name: of the file, for messages.
+        frames: of one simulation.
+        settings: of ``md.json``; empty without one.
+        interval: fs between frames, or None for that of the frames or of ``settings``.
+
+    Raises:
+        ConfigError: the interval is known from nowhere, or not positive.
+        DataError: the frames lie at unequal intervals.
+    """
     if interval is not None:
         if not interval > 0:
             raise ConfigError(f"interval={interval} fs: give the time between frames, above 0")

@@ -18,6 +18,15 @@ from gnnpot.nn.polarization_kernels import PolarizationArrays, polarization_and_
 from gnnpot.nn.scaling import KeepsFloat64
 from gnnpot.nn.watch import WeightWatch
 
+SMALLEST_SHIFT = 1e-6
+"""e; ionic charges that differ less from the oxidation numbers are those."""
+MEANING_OF_SHIFT = (
+    "when one of them crosses the cell the polarization changes by a number of charges times lattice vectors that is "
+    "not whole, which no insulator does. Born charges like those of the training data are learned all the same; the "
+    "work on ions that migrate, their drift and their conductivity are off by as much. Give charges that add up to "
+    "that of the cell, as head.charges={Li: 1, O: -2}, or take head=born_tensor, which has none"
+)
+
 
 class IonicCharges(KeepsFloat64):
     """Charges that stay with the ions: oxidation numbers, shifted equally so that they add up to Q.
@@ -40,6 +49,11 @@ class IonicCharges(KeepsFloat64):
         """q_i of every atom, e, ``(n_atoms,)`` float64."""
         charges = gather(self.table, self.element_table(graph.atomic_numbers))
         return charges + share_equally(total_charges(graph) - sum_per_structure(charges, graph), graph)
+
+    def shift(self, numbers: Array, charge: float) -> float:
+        """What every atom of a structure of these atomic numbers gets beyond its oxidation number, e."""
+        types = self.element_table(torch.as_tensor(numbers, device=self.table.device))
+        return float(charge - self.table[types].sum()) / max(len(numbers), 1)
 
 
 class OfField(NamedTuple):

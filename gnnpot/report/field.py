@@ -1,5 +1,6 @@
 """The page and the tables of simulations in an electric field, from the records of `gnnpot.apps.field_analysis`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -126,6 +127,8 @@ def _cards(run: Record) -> tuple[Card, ...]:
     field = ", ".join(significant(x) for x in run["field_v_per_ang"])
     kind = "constant" if run["field_is_constant"] else "amplitude of a field in time"
     cards = [Card("Field", significant(run["field_strength_v_per_ang"]), "V/Å", f"({field})\n{kind}")]
+    if any(run["net_force_ev_per_ang"]):
+        cards.append(_net_force_card(run))
     energy, response = run["energy"], run["response"]
     if energy:
         heat, rest = significant(energy["final_heat_eV"]), significant(energy["unaccounted_eV"])
@@ -139,6 +142,15 @@ def _cards(run: Record) -> tuple[Card, ...]:
         residual = significant(response["sum_rule_residual_e_per_atom"])
         cards.append(Card("|ΣZ - Q| per atom", residual, "e", f"largest of {response['n_frames']} frames"))
     return tuple(cards)
+
+
+def _net_force_card(run: Record) -> Card:
+    """Q E, by which the field pushes a charged cell as a whole."""
+    force = run["net_force_ev_per_ang"]
+    kept = "taken from all atoms by mass" if run["net_force_is_removed"] else "kept: the cell accelerates"
+    when = "" if run["field_is_constant"] else "largest value in time\n"
+    hint = f"({', '.join(significant(x) for x in force)})\n{when}{kept}"
+    return Card("Net force Q E", significant(math.hypot(*force)), "eV/Å", hint)
 
 
 def _title(run: Record) -> str:

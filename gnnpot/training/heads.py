@@ -4,19 +4,22 @@ import fnmatch
 import inspect
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from ase import Atoms
 from ase.data import chemical_symbols
 
 from gnnpot.config import build, check_class, compose, flatten
-from gnnpot.data.frames import labelled, numbers_of, selected
+from gnnpot.data.frames import entries_of, frame_names, labelled, numbers_of, selected
 from gnnpot.data.graph import AtomicGraph, cast, graph_from_atoms
 from gnnpot.errors import ConfigError, DataWarning
 from gnnpot.keys import RESPONSE, TRAINABLE
 from gnnpot.kinds import checked_kinds, hints_of
 from gnnpot.models.heads import ResponseHead
+from gnnpot.models.polarization import MEANING_OF_SHIFT, SMALLEST_SHIFT, PolarizationHead
 from gnnpot.models.potential import Potential
 from gnnpot.models.response import MODELS, ResponsePotential, joined
 from gnnpot.models.store import read_card
@@ -95,8 +98,26 @@ def add_head(config: dict[str, Any], dataset: Dataset, backbone: Potential) -> R
     formulas = {frozenset(Counter(chemical_symbols[z] for z in numbers).items()) for numbers in cells}
     resolved = found.resolve(arguments, [dict(formula) for formula in sorted(formulas, key=sorted)])
     head = build({"_target_": config["head"]["_target_"], **resolved}, MODELS)
+    if isinstance(head, PolarizationHead):
+        _warn_of_shifted_charges(head, train)
     has_energy = config["checkpoint"] is not None or _has_energies(config, dataset)
     return joined(backbone, head, has_energy)
+
+
+def _warn_of_shifted_charges(head: PolarizationHead, frames: Sequence[Atoms]) -> None:
+    """Say where the oxidation numbers do not add up to the charge of the cell (`DataWarning`)."""
+    charges = [float(charge or 0.0) for charge in entries_of(frames, "charge")]
+    shifts = np.array([head.ionic_charges.shift(numbers_of(frames, k), charge) for k, charge in enumerate(charges)])
+    shifted = np.abs(shifts) > SMALLEST_SHIFT
+    if shifted.any():
+        first = int(np.argmax(shifted))
+        warnings.warn(
+            f"head.charges={head.charges}: in {int(shifted.sum())} of {len(frames)} training frames the oxidation "
+            f"numbers do not add up to the charge of the cell, and every ion gets the rest in equal parts, "
+            f"{shifts[first]:+.4g} e in {frame_names(frames)[first]}: {MEANING_OF_SHIFT}",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def freeze(potential: Potential, config: dict[str, Any]) -> None:

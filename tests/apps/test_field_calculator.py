@@ -7,13 +7,14 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.md.verlet import VelocityVerlet
 
 from gnnpot.apps.calculator import Calculator
-from gnnpot.apps.electric_field import electric_field
+from gnnpot.apps.electric_field import ElectricField, electric_field
 from gnnpot.errors import ConfigError, DataError, PhysicsWarning, PropertyNotAvailableError
 from tests.contract.conftest import rattled, trained_like
 from tests.contract.test_heads import with_head
 
 FIELD = np.array([0.06, -0.03, 0.11])
 HEADS = ("polarization", "born_tensor")
+SHIFTED = pytest.mark.filterwarnings("ignore:.*the ions carry their oxidation numbers and:gnnpot.errors.PhysicsWarning")
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,25 @@ def test_wrapped_steps_are_refused_by_name(polarized):
     assert np.isfinite(atoms.get_forces()).all()
 
 
+def test_a_wrapped_atom_is_refused_however_far_it_moved_besides(polarized):
+    """1.3 Å are no jump of their own; with a lattice vector they are, however far from an image the atom lands."""
+    start = rattled((3, 3, 3), seed=9)
+    atoms = in_field(polarized, start)
+    atoms.get_forces()
+    atoms.positions[4, 1] += 1.3
+    before = atoms.get_potential_energy()
+    assert np.isfinite(before)
+    for jump in (-atoms.cell.array[2], atoms.cell.array[0] + atoms.cell.array[1]):
+        wrapped = in_field(polarized, start)
+        wrapped.get_forces()
+        wrapped.positions[4, 1] += 1.3
+        wrapped.positions[4] += jump
+        with pytest.raises(DataError, match=r"atom 4\) moved by .* half of the cell.*shorter steps.*start_path"):
+            wrapped.get_potential_energy()
+        wrapped.positions[4] -= jump
+        assert wrapped.get_potential_energy() == pytest.approx(before, abs=1e-9)
+
+
 def test_wrapped_steps_change_nothing_for_the_tensor_head(tensor):
     plain, wrapped = in_field(tensor, rattled(seed=9)), in_field(tensor, rattled(seed=9))
     for atoms in (plain, wrapped):
@@ -172,6 +192,7 @@ def test_work_of_the_field(response):
         assert "work" in atoms.calc.energy_is
 
 
+@SHIFTED
 @pytest.mark.parametrize("charge", [1.0, -2.0])
 def test_charged_cells_ask_what_to_do_with_their_net_force(response, charge):
     atoms = rattled(seed=11)
@@ -263,9 +284,53 @@ def test_fields_that_are_none(polarized, field, message):
         Calculator(polarized, field=field)
 
 
-def test_a_strong_field_is_warned_of(polarized):
-    with pytest.warns(PhysicsWarning, match="beyond linear response"):
-        Calculator(polarized, field=[0, 0, 0.5])
+@pytest.mark.parametrize(
+    "field",
+    [[0, 0, 0.5], {"amplitude": [0, 0.5, 0], "frequency": 1.0}, ElectricField((0.5, 0, 0))],
+    ids=["constant", "alternating", "object"],
+)
+def test_a_strong_field_is_warned_of(polarized, field):
+    with pytest.warns(PhysicsWarning, match=r"0\.5 V/Å is beyond linear response"):
+        Calculator(polarized, field=field)
+
+
+def test_a_function_that_becomes_strong_is_warned_of_once(polarized):
+    atoms = in_field(polarized, rattled(seed=13), lambda time: [0.0, 0.0, 0.1 * time])
+    largest = []
+    with pytest.warns(PhysicsWarning, match=r"0\.3 V/Å is beyond linear response") as said:
+        for time in (1.0, 3.0, 4.0, 0.5):
+            atoms.calc.time = time
+            atoms.get_forces()
+            largest.append(atoms.calc.largest_field[2])
+    assert len(said) == 1
+    np.testing.assert_allclose(largest, [0.1, 0.3, 0.4, 0.4])
+
+
+def test_ions_without_oxidation_numbers_are_warned_of_once(polarized):
+    """Without one Li the rest of its charge is shared: P no longer changes by whole charges times lattice vectors."""
+    atoms = rattled((2, 1, 1), seed=17)
+    del atoms[0]
+    assert atoms.get_chemical_formula() == "Li3O2"
+    vacancy = in_field(polarized, atoms)
+    with pytest.warns(PhysicsWarning, match=r"Li3O2.*\+0\.2 e each.*charge of the cell, 0 e.*not whole") as said:
+        before = born_and_polarization(vacancy)
+    vacancy.calc.start_path()
+    vacancy.positions[2] += vacancy.cell.array[1]
+    after = born_and_polarization(vacancy)
+    assert len(said) == 1
+    jump = (after[1] - before[1]) @ np.linalg.inv(vacancy.cell.array)
+    np.testing.assert_allclose(jump, [0.0, {"Li": 1.2, "O": -1.8}[vacancy.symbols[2]], 0.0], atol=1e-9)
+    np.testing.assert_allclose(after[0], before[0], atol=1e-9)
+    whole = rattled((2, 1, 1), seed=17)
+    born_and_polarization(in_field(polarized, whole))
+    whole.info["charge"] = -2.0
+    charged = in_field(polarized, whole, remove_net_force=True)
+    with pytest.warns(PhysicsWarning, match=r"-0\.3333 e each.*charge of the cell, -2 e"):
+        charged.get_forces()
+
+
+def born_and_polarization(atoms):
+    return born(atoms), atoms.calc.get_property("polarization", atoms)
 
 
 def test_a_head_on_direct_forces(models):

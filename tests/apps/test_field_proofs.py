@@ -22,7 +22,10 @@ from gnnpot.models.response import ResponsePotential, build_head, joined
 from gnnpot.models.schnet import SchNet
 from gnnpot.nn.convolution import only_parameters
 
-pytestmark = pytest.mark.filterwarnings("ignore:The compositions of the training set")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The compositions of the training set"),
+    pytest.mark.filterwarnings("ignore:.*the ions carry their oxidation numbers and:gnnpot.errors.PhysicsWarning"),
+]
 FIELD = np.array([0.03, 0.0, 0.1])
 NAMES = ("forces", "born_effective_charges")
 
@@ -83,13 +86,18 @@ def energies_along(model: Potential, start: Atoms, charge: float, timestep: floa
 
 @pytest.mark.parametrize("charge", [0.0, 1.0])
 def test_a_trained_model_conserves_the_enthalpy_and_not_the_energy(trained, frames, charge):
-    """The fluctuation of K + H falls 4 x when the step is halved, its slope is zero; both fail without -E·P."""
+    """The fluctuation of K + H falls 4 x when the step is halved, its slope is zero; both fail without -E·P.
+
+    Bound ions swing in a field that is switched on: K + U rises for half of the 80 fs, and comes back.
+    """
     coarse, fine = (energies_along(trained, frames[0], charge, step) for step in (2.0, 1.0))
     (bare, enthalpy), time = fine, np.arange(fine.shape[1])
+    giving_way = slice(20)
     assert coarse[1].std() / enthalpy.std() == pytest.approx(4.0, rel=0.15)
     assert coarse[0].std() / bare.std() == pytest.approx(1.0, rel=0.05)
     assert abs(slope_in_errors(time, enthalpy)) < 3.0
-    assert abs(np.polyfit(time, bare, 1)[0]) > 10.0 * abs(np.polyfit(time, enthalpy, 1)[0])
+    of_enthalpy, of_bare = (slope_in_errors(time[giving_way], x[giving_way]) for x in (enthalpy, bare))
+    assert abs(of_enthalpy) < 3.0 < of_bare
     assert bare.std() > 30.0 * enthalpy.std()
 
 

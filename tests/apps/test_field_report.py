@@ -11,7 +11,7 @@ from ase import Atoms
 from gnnpot.apps.analyze import analyze
 from gnnpot.apps.field_report import field_report
 from gnnpot.apps.md import md
-from gnnpot.errors import DataError
+from gnnpot.errors import DataError, PhysicsWarning
 from tests.contract.conftest import rattled
 from tests.contract.test_heads import with_head
 
@@ -19,12 +19,15 @@ SPEED = 0.8
 """Å/ps of Li against O in a field of 0.1 V/Å."""
 
 
-def made_up_run(folder, strength=0.1, wrap=False):
-    """Li that drifts along y against a frame of heavy O, with known Born charges and energies."""
+def made_up_run(folder, strength=0.1, interval=0.1, n_extra=0, **settings):
+    """Li that drifts along y against a frame of heavy O, with known Born charges and energies.
+
+    ``n_extra`` frames come at the end, each a fifth of the interval after the one before.
+    """
     rng = np.random.default_rng(0)
     folder.mkdir()
     velocity = SPEED * strength / 0.1 * (1.0 + 4.0 * strength**2)
-    times = 0.1 * np.arange(101)
+    times = interval * np.append(np.arange(101), 100 + 0.2 * np.arange(1, 1 + n_extra))
     atoms = Atoms("Li2O2", cell=[5.0, 6.0, 7.0], pbc=True, positions=rng.uniform(0, 5, (4, 3)))
     born = np.array(
         [[[1.0, 0, 0], [0.3, 0.4, 0], [0, 0, 1.0]]] * 2 + [[[-1.0, 0, 0], [-0.3, -0.4, 0], [0, 0, -1.0]]] * 2
@@ -36,8 +39,6 @@ def made_up_run(folder, strength=0.1, wrap=False):
         atoms.positions[:2, 1] += velocity * time
         frame = atoms.copy()
         frame.info["time_ps"] = time
-        if wrap:
-            frame.wrap()
         if k % 25 == 0:
             frame.set_array("born_effective_charges", born.reshape(4, 9))
         frames.append(frame)
@@ -45,6 +46,7 @@ def made_up_run(folder, strength=0.1, wrap=False):
     settings = {
         "field": [0.0, strength, 0.0], "field_is_constant": True, "temperature": 600.0,
         "trajectory": "trajectory.extxyz", "linear_response": None,
+        "net_force_ev_per_ang": [0.0, 0.0, 0.0], "remove_net_force": None, **settings,
     }  # fmt: skip
     (folder / "md.json").write_text(json.dumps(settings))
     with (folder / "thermo.csv").open("w", newline="") as file:
@@ -56,7 +58,16 @@ def made_up_run(folder, strength=0.1, wrap=False):
 
 @pytest.mark.parametrize("wrap", [False, True])
 def test_a_known_drift(tmp_path, wrap):
-    report = field_report(made_up_run(tmp_path / "run", wrap=wrap), tmp_path / "report")
+    """From the trajectory as it is, and from one that somebody wrapped, beside it."""
+    path = made_up_run(tmp_path / "run")
+    if wrap:
+        frames = ase.io.read(path / "trajectory.extxyz", ":")
+        for frame in frames:
+            frame.wrap()
+        assert np.ptp([frame.positions[0, 1] for frame in frames]) > 5.0
+        path = path / "wrapped.extxyz"
+        ase.io.write(path, frames)
+    report = field_report(path, tmp_path / "report")
     (run,) = report.record["runs"]
     li, o = run["species"]["Li"], run["species"]["O"]
     share = 2 * 15.999 / (2 * 15.999 + 2 * 6.94)
@@ -77,6 +88,64 @@ def test_a_known_drift(tmp_path, wrap):
     assert json.loads((tmp_path / "report" / "field_report.json").read_text())["runs"][0]["name"] == "run"
     page = (tmp_path / "report" / "field_report.html").read_text()
     assert "Work of the field" in page and "<svg" not in page.split("<body")[0]
+
+
+def test_our_own_trajectories_are_not_unwrapped_again(tmp_path):
+    """Li moves by 8 Å from frame to frame in a cell of 6 Å: its nearest image would be a wrong one."""
+    (run,) = field_report(made_up_run(tmp_path / "run", interval=10.0)).record["runs"]
+    found = run["species"]["Li"]["drift_ang_per_ps"] - run["species"]["O"]["drift_ang_per_ps"]
+    assert found == pytest.approx(SPEED * 1.04, abs=1e-3)
+
+
+def test_a_last_frame_at_another_interval_is_left_out(tmp_path):
+    """What does not lie on the grid of times has no lag; two such frames are no trajectory of one interval."""
+    runs = [field_report(made_up_run(tmp_path / str(n), n_extra=n)).record["runs"][0] for n in (0, 1)]
+    assert [run["n_frames"] for run in runs] == [101, 101]
+    assert runs[1]["species"]["time_ps"] == pytest.approx(0.1 * np.arange(101))
+    assert runs[1]["species"]["Li"]["msd_along_ang2"] == pytest.approx(runs[0]["species"]["Li"]["msd_along_ang2"])
+    with pytest.raises(DataError, match="equal distances in time"):
+        field_report(made_up_run(tmp_path / "two", n_extra=2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"temperature": 650.0}, r"0 and 1 .*the temperature \(600 and 650 K\)"),
+        ({"field": [0.0, 0.12, 0.16]}, "the axis of the field"),
+    ],
+)
+def test_a_scan_is_of_one_temperature_and_one_axis(tmp_path, settings, said):
+    folders = [made_up_run(tmp_path / "0", 0.1), made_up_run(tmp_path / "1", 0.2, **settings)]
+    with pytest.raises(DataError, match=said):
+        field_report(folders)
+
+
+def test_a_scan_is_of_one_composition_in_cells_of_any_size(tmp_path):
+    folders = [made_up_run(tmp_path / "0", 0.1), made_up_run(tmp_path / "1", 0.2)]
+    path = folders[1] / "trajectory.extxyz"
+    frames = ase.io.read(path, ":")
+    ase.io.write(path, [frame.repeat((1, 1, 2)) for frame in frames])
+    assert field_report(folders).record["scan"]["Li"]["field_v_per_ang"] == [0.1, 0.2]
+    ase.io.write(path, [frame[:3] for frame in frames])
+    with pytest.raises(DataError, match=r"the composition \(Li2O2 and Li2O1\)"):
+        field_report(folders)
+    against = made_up_run(tmp_path / "2", 0.2, field=[0.0, -0.2, 0.0])
+    assert field_report([folders[0], against]).record["scan"]["Li"]["field_v_per_ang"] == [0.1, 0.2]
+
+
+def test_the_net_force_of_a_charged_cell_is_on_the_page(tmp_path):
+    model, atoms = with_head("schnet", "polarization"), rattled((2, 1, 1), seed=2)
+    settings = {"steps": 6, "trajectory_interval": 2, "remove_net_force": True}
+    wave = {"amplitude": [0.0, 0.06, 0.08], "frequency": 1.0}
+    md(model, atoms, field=wave, output=tmp_path / "neutral", **settings)
+    assert "Net force" not in (tmp_path / "neutral" / "field_report.html").read_text()
+    atoms.info["charge"] = -2.0
+    with pytest.warns(PhysicsWarning, match="the ions carry"):
+        md(model, atoms, field=wave, output=tmp_path / "charged", **settings)
+    (run,) = json.loads((tmp_path / "charged" / "field_report.json").read_text())["runs"]
+    assert run["net_force_ev_per_ang"] == pytest.approx([0.0, -0.12, -0.16])
+    page = " ".join((tmp_path / "charged" / "field_report.html").read_text().split())
+    assert "Net force Q E" in page and "0.200" in page and "largest value in time" in page and "by mass" in page
 
 
 def test_a_scan_finds_the_mobility_at_zero_field(tmp_path):
@@ -100,8 +169,12 @@ def test_analyze_kind_field(tmp_path, capsys):
 def test_a_simulation_reports_itself(tmp_path, capsys):
     model = with_head("schnet", "polarization")
     output = tmp_path / "md"
-    md(model, rattled((2, 1, 1), seed=1), field=[0, 0, 0.1], steps=24, trajectory_interval=2, output=output)
+    md(model, rattled((2, 1, 1), seed=1), field=[0, 0, 0.1], steps=25, trajectory_interval=2, output=output)
+    assert ase.io.read(output / "trajectory.extxyz", -1).info["time_ps"] == pytest.approx(0.025)
     record = json.loads((output / "field_report.json").read_text())["runs"][0]
+    assert record["n_frames"] == 13
+    assert record["duration_ps"] == pytest.approx(0.024)
+    assert record["species"]["Li"]["lag_ps"] == pytest.approx(0.002 * np.arange(1, 7))
     assert record["response"]["sum_rule_residual_e_per_atom"] < 1e-5
     assert abs(record["energy"]["unaccounted_eV"]) < 1e-2
     assert (output / "field_report.html").is_file()

@@ -1,6 +1,8 @@
 """Response heads in a training: with some, all or no Born charges, and on a model that was trained before."""
 
 import copy
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,27 @@ def with_head(name: str) -> dict[str, Any]:
 @pytest.fixture(params=sorted(SMALL_HEADS))
 def head(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def test_oxidation_numbers_that_do_not_add_up_to_the_charge_are_told(
+    settings: Settings, frames: list[ase.Atoms], tmp_path: Path, head: str
+) -> None:
+    """Every ion of a cell of two atoms and +1 e gets half of it; a head without such charges has nothing to say."""
+    charged = [copy.deepcopy(atoms) for atoms in frames]
+    for atoms in charged[::2]:
+        atoms.info["charge"] = 1.0
+    path = written(tmp_path / "charged.xyz", charged, lambda k: ALL)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(settings(head=with_head(head), data={"path": path, "split": {"kind": "random"}}, trainer={"max_epochs": 1}))
+    said = [str(w.message) for w in caught if w.category is DataWarning and "head.charges" in str(w.message)]
+    if head == "born_tensor":
+        assert said == []
+        return
+    assert len(said) == 1
+    found = re.search(r"in (\d+) of (\d+) training frames .* \+0\.5 e in .*charged\.xyz, frame \d*[02468]: ", said[0])
+    assert found is not None
+    assert 0 < int(found[1]) <= 15 < int(found[2]) <= 28
 
 
 def test_a_joint_training(settings: Settings, salt_file: str, head: str) -> None:
