@@ -179,7 +179,7 @@ def test_overfits_four_structures(model_name):
     batch = collate([graph.replace(**model.precompute(graph)) for graph in graphs])
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     losses = []
-    for _ in range(200):
+    for _ in range(300):
         forces = derive(model, batch, ["forces"], differentiable=True)["forces"]
         loss = ((forces - batch.forces) ** 2).mean()
         optimizer.zero_grad()
