@@ -7,44 +7,38 @@
 # Budgets are epochs. The test part is looked at once, at the end. A cell that is finished is not run again; one that was
 # interrupted goes on. With a pattern, as 'SiO2-joint*', only the cells whose names match.
 set -euo pipefail
-: "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}"
 output=${1:-runs/born}
 only=${2:-*}
+. "$(dirname "$0")/cells.sh"
 files=$output/data
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 [ -f "$files/MgO_test.xyz" ] || python "$(dirname "$0")/born_data.py" "$GNNPOT_DATA" "$files"
 
-cell() {  # cell NAME DATA EPOCHS [OVERRIDES...]
-    local run="$output/$1" data=$2 system=${2%%_*} epochs=$3
-    # shellcheck disable=SC2053
-    [[ "$1" != $only ]] && return
-    [ -f "$run/metrics.json" ] && return
-    local go_on=()
-    [ -f "$run/last.ckpt" ] && go_on=("resume=$run")
-    gnnpot fit "data.train_path=$files/${data}_train.xyz" "data.val_path=$files/${system}_val.xyz" \
-        "data.test_path=$files/${system}_test.xyz" "trainer.max_epochs=$epochs" "run_dir=$run" "${@:4}" "${go_on[@]}"
+born_cell() {  # born_cell NAME DATA EPOCHS [OVERRIDES...]
+    local data=$2 system=${2%%_*}
+    cell "$1" "data.train_path=$files/${data}_train.xyz" "data.val_path=$files/${system}_val.xyz" \
+        "data.test_path=$files/${system}_test.xyz" "trainer.max_epochs=$3" "${@:4}"
 }
 
 # Accuracy: Born charges, and forces of the same backbone where there are any.
 for head in polarization born_tensor; do
-    cell "SiO2-schnet-$head" SiO2 40 "head=$head" batch_size=2
-    cell "BaTiO3-schnet-$head" BaTiO3 60 "head=$head" batch_size=1
-    cell "Li2O-schnet-$head" Li2O 200 "head=$head"
-    cell "MgO-schnet-$head" MgO 200 "head=$head"
-    cell "dielectrics-schnet-$head" dielectrics 25 "head=$head"
+    born_cell "SiO2-schnet-$head" SiO2 40 "head=$head" batch_size=2
+    born_cell "BaTiO3-schnet-$head" BaTiO3 60 "head=$head" batch_size=1
+    born_cell "Li2O-schnet-$head" Li2O 200 "head=$head"
+    born_cell "MgO-schnet-$head" MgO 200 "head=$head"
+    born_cell "dielectrics-schnet-$head" dielectrics 25 "head=$head"
 done
 
 # Other backbones.
-cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
-cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization
-cell BaTiO3-gnnff_conservative-polarization BaTiO3 15 model=gnnff_conservative head=polarization
+born_cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
+born_cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization
+born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 15 model=gnnff_conservative head=polarization
 
 # Label efficiency on SiO2: energies and forces of all training frames, Born charges of n; joint, and on a frozen potential.
-cell SiO2-schnet SiO2 40 batch_size=2
+born_cell SiO2-schnet SiO2 40 batch_size=2
 for n in 10 20 40 80; do
     for head in polarization born_tensor; do
-        cell "SiO2-joint-$head-$n" "SiO2_$n" 20 "head=$head" batch_size=2
-        cell "SiO2-frozen-$head-$n" "SiO2_$n" 20 "head=$head" "checkpoint=$output/SiO2-schnet" "freeze=[backbone]" \
+        born_cell "SiO2-joint-$head-$n" "SiO2_$n" 20 "head=$head" batch_size=2
+        born_cell "SiO2-frozen-$head-$n" "SiO2_$n" 20 "head=$head" "checkpoint=$output/SiO2-schnet" "freeze=[backbone]" \
             batch_size=2
     done
 done

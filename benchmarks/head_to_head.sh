@@ -1,26 +1,16 @@
 #!/usr/bin/env bash
 # The figures of the table "Head to head" in benchmarks/README.md: the systems of the publications, on their own data.
 #
-#   GNNPOT_DATA=/path/to/data benchmarks/head_to_head.sh [OUTPUT_FOLDER [hdnnp|schnet|gnnff]]
+#   GNNPOT_DATA=/path/to/data benchmarks/head_to_head.sh [OUTPUT_FOLDER [PATTERN]]
 #
 # One recipe for all systems; budgets differ with the size of the data and are epochs, so that a busy machine changes
 # nothing but the time. Validation frames are cut off the training part, the test part is looked at once, at the end.
-# A cell that is finished is not run again; one that was interrupted goes on. With a third argument only the cells of that
-# model: two of them may run side by side.
+# A cell that is finished is not run again; one that was interrupted goes on. With a pattern, as '*-gnnff*', only the cells whose
+# names match: two of them may run side by side.
 set -euo pipefail
-: "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}"
 output=${1:-runs/head_to_head}
-only=${2:-}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-
-cell() {  # cell NAME [OVERRIDES...]
-    local run="$output/$1"
-    [[ "$1" != *"-$only"* ]] && return
-    [ -f "$run/metrics.json" ] && return
-    local go_on=()
-    [ -f "$run/last.ckpt" ] && go_on=("resume=$run")
-    gnnpot fit "run_dir=$run" "${@:2}" "${go_on[@]}"
-}
+only=${2:-*}
+. "$(dirname "$0")/cells.sh"
 
 files() {  # files FOLDER PATTERN: a list for data.path
     local found=("$GNNPOT_DATA/$1"/$2)

@@ -1,24 +1,14 @@
 #!/usr/bin/env bash
 # What each part of the default recipe brings, on validation frames alone: no test part is cut, so none is looked at.
 #
-#   GNNPOT_DATA=/path/to/data benchmarks/recipe.sh [OUTPUT_FOLDER [hdnnp|schnet|gnnff]]
+#   GNNPOT_DATA=/path/to/data benchmarks/recipe.sh [OUTPUT_FOLDER [PATTERN]]
 #   python benchmarks/recipe.py OUTPUT_FOLDER    # the table
 #
 # Short trainings of one core. A cell that is finished is not run again; one that was interrupted goes on.
 set -euo pipefail
-: "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}"
 output=${1:-runs/recipe}
-only=${2:-}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-
-cell() {  # cell NAME [OVERRIDES...]
-    local run="$output/$1"
-    [[ "$1" != *"-$only"* ]] && return
-    [ -f "$run/metrics.json" ] && return
-    local go_on=()
-    [ -f "$run/last.ckpt" ] && go_on=("resume=$run")
-    gnnpot fit "run_dir=$run" "${@:2}" "${go_on[@]}"
-}
+only=${2:-*}
+. "$(dirname "$0")/cells.sh"
 
 random=(data.split.kind=random "data.split.fractions=[0.9,0.1,0]")
 gan=("data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz" "${random[@]}")
