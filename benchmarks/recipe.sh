@@ -36,7 +36,7 @@ cell GaN-gnnff_conservative-narrow-adam "${conservative[@]}" $narrow optimizer=a
 cell GaN-gnnff_conservative-narrow-batch_4 "${conservative[@]}" $narrow batch_size=4
 
 # Validation frames are those with a Ga and an N at 2.32 to 2.8 Å, training frames those without.
-python "$(dirname "$0")/gap_frames.py" "$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz" "$output/gap" Ga N 2.32 2.8
+[ -f "$output/gap/val.xyz" ] || python "$(dirname "$0")/gap_frames.py" "$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz" "$output/gap" Ga N 2.32 2.8
 gap=("data.train_path=$output/gap/train.xyz" "data.val_path=$output/gap/val.xyz")
 cell GaN_gap-schnet model=schnet "${gap[@]}" trainer.max_epochs=20
 cell GaN_gap-schnet-narrow model=schnet "${gap[@]}" trainer.max_epochs=20 $narrow
