@@ -12,6 +12,9 @@ from gnnpot.nn.layers import mlp
 from gnnpot.nn.parts import by_parts
 from gnnpot.nn.system_charge import ChargeEmbedding
 
+TRIPLET_SHARE = 0.8
+"""Of the cutoff, up to which edges take part in angles or triplets where nothing is asked for."""
+
 
 class GNNFFBackbone(Potential):
     """Node and edge updates of GNNFF (`gnnpot.nn.gnnff_layers`), and ``readout``, one number of every edge.
@@ -24,6 +27,7 @@ class GNNFFBackbone(Potential):
         gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
         n_interactions: number of node and edge updates.
         triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
+            null: four fifths of the cutoff.
         envelope: ``polynomial``, ``cosine`` or null for none.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
@@ -31,6 +35,8 @@ class GNNFFBackbone(Potential):
     """
 
     fewest_structures = 1
+    n_neighbors = 42
+    shortest_cutoff = 5.0
 
     def __init__(
         self,
@@ -40,7 +46,7 @@ class GNNFFBackbone(Potential):
         n_edge_features: int = 32,
         gaussian_width: float = 2.0,
         n_interactions: int = 2,
-        triplet_cutoff: float = 4.0,
+        triplet_cutoff: float | None = None,
         envelope: str | None = "polynomial",
         l_max: int | None = 2,
         charge: bool = False,
@@ -50,11 +56,11 @@ class GNNFFBackbone(Potential):
         self.n_edge_features = n_edge_features
         self.gaussian_width = gaussian_width
         self.n_interactions = n_interactions
-        self.triplet_cutoff = triplet_cutoff
+        self.triplet_cutoff = TRIPLET_SHARE * self.cutoff if triplet_cutoff is None else triplet_cutoff
         self.envelope = envelope
         self.l_max = l_max
         sizes = (len(self.elements), n_features, n_edge_features, gaussian_width, n_interactions)
-        self.layers = GNNFFLayers(*sizes, self.cutoff, triplet_cutoff, envelope, l_max)
+        self.layers = GNNFFLayers(*sizes, self.cutoff, self.triplet_cutoff, envelope, l_max)
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
 

@@ -34,6 +34,7 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
         n_interactions: number of node and edge updates.
         triplet_cutoff: radius of the edges that take part in angles or triplets, Å; at most the cutoff is used.
+            null: four fifths of the cutoff.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``; null: none, and then energies
             and forces jump when a neighbor crosses the cutoff.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published, through
@@ -61,7 +62,7 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         n_edge_features: int = 32,
         gaussian_width: float = 2.0,
         n_interactions: int = 2,
-        triplet_cutoff: float = 4.0,
+        triplet_cutoff: float | None = None,
         envelope: str | None = "polynomial",
         l_max: int | None = 2,
         charge: bool = False,

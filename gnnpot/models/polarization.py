@@ -12,12 +12,14 @@ from gnnpot.data.oxidation import oxidation_numbers
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead, share_equally, total_charges
 from gnnpot.nn.layers import ElementTable, mlp
-from gnnpot.nn.moments import NeighborMoments, pair_geometry
+from gnnpot.nn.moments import NeighborMoments, PairGeometry, pair_geometry
 from gnnpot.nn.near_pairs import Array, NearPairs
 from gnnpot.nn.polarization_kernels import PolarizationArrays, polarization_and_gradients
 from gnnpot.nn.scaling import KeepsFloat64
 from gnnpot.nn.watch import WeightWatch
 
+VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
+"""Of xx, yy, zz, yz, xz, xy, those at the nine places of a symmetric tensor."""
 SMALLEST_SHIFT = 1e-6
 """e; ionic charges that differ less from the oxidation numbers are those."""
 MEANING_OF_SHIFT = (
@@ -71,9 +73,11 @@ class PolarizationHead(ResponseHead):
 
     P = Σ_i q_i r_i + s Σ_i μ_i,  q_i = q0(Z_i) + (Q - Σ_k q0(Z_k))/N,
 
-    μ_i = Σ_c g_c(h_i, n_i) V_ic,  n_ic = (A V_i)_c · (B V_i)_c,
+    μ_i = Σ_c g_c(h_i, n_i) X_ic,  n_ic = ⅓ (A X_i)_c · (B X_i)_c,  X_i = (V_i, W_i),  W_ic = D_ic (M V_i)_c,
 
-    V_ic the vectors of `gnnpot.nn.moments.NeighborMoments` and r_i the positions as the caller keeps them: unwrapped.
+    V_ic = Σ_j w_c(h_j, r_ij) r̂_ij and D_ic = Σ_j w_c(h_j, r_ij) r̂_ij ⊗ r̂_ij the vectors and the tensors of
+    `gnnpot.nn.moments.NeighborMoments`, and r_i the positions as the caller keeps them: unwrapped. The tensors are what
+    a dipole needs to follow a field of force that its own neighborhood turns.
     Z[i, a, b] = ∂P_a/∂r_ib follows in `derive`. The dipoles know differences of positions alone, so that ΣZ = Q·1
     holds identically, Z is free of curl, and an ion that leaves the cell on one side and comes back on the other
     changes P by q0 times a lattice vector and Z not at all.
@@ -85,9 +89,10 @@ class PolarizationHead(ResponseHead):
         charges: oxidation number q0 of every element, as {Si: 4, O: -2}; null: guessed from the formulas of the
             training data. They say by which multiple of e·Å P changes when an ion moves once around the crystal; what
             Z differs from them, the dipoles learn.
-        n_channels: number of vectors per atom.
+        n_channels: number of vectors V and of tensors D per atom.
         n_radial: Gaussians of the distance.
         hidden: width of the network of the gates g.
+        l_max: 2: vectors and tensors; 1: vectors alone.
 
     >>> from ase.build import bulk
     >>> from gnnpot.data.graph import edge_vectors, graph_from_atoms
@@ -108,28 +113,44 @@ class PolarizationHead(ResponseHead):
         n_channels: int = 32,
         n_radial: int = 32,
         hidden: int = 64,
+        l_max: int = 2,
     ) -> None:
         if elements is None or n_inputs is None or cutoff is None or charges is None:
             raise ConfigError("head.elements, n_inputs, cutoff and charges are null: `fit` fills them in from the data")
+        if l_max not in (1, 2):
+            raise ConfigError(f"head.l_max={l_max}: 2 (vectors and tensors of the neighborhood) or 1 (vectors alone)")
         super().__init__(elements, n_inputs, cutoff)
         self.charges = _checked_charges(charges, self.elements)
         self.n_channels = n_channels
         self.n_radial = n_radial
         self.hidden = hidden
+        self.l_max = l_max
         self.ionic_charges = IonicCharges(self.elements, self.charges)
         self.moments = NeighborMoments(n_inputs, [n_channels], self.cutoff, n_radial)
-        self.left = nn.Linear(n_channels, n_channels, bias=False)
-        self.right = nn.Linear(n_channels, n_channels, bias=False)
-        self.gates = mlp([n_inputs + n_channels, hidden, n_channels], "silu")
+        self.turned = nn.Linear(n_channels, n_channels, bias=False) if l_max == 2 else None
+        self.n_vectors = l_max * n_channels
+        self.left = nn.Linear(self.n_vectors, self.n_vectors, bias=False)
+        self.right = nn.Linear(self.n_vectors, self.n_vectors, bias=False)
+        self.gates = mlp([n_inputs + self.n_vectors, hidden, self.n_vectors], "silu")
         self._arrays: tuple[WeightWatch, PolarizationArrays] | None = None
 
     def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
         """Polarization ``(n_structures, 3)``, e·Å, float64."""
-        pairs = pair_geometry(graph, vectors)
-        (moments,) = self.moments(features, pairs, [pairs.directions])
-        invariants = (self.left(moments) * self.right(moments)).sum(dim=1) / 3.0
-        gates = self.gates(torch.cat([features, invariants], dim=1)) / self.n_channels**0.5
-        return {"polarization": self._total((moments * gates[:, None]).sum(dim=2), self.ionic_charges(graph), graph)}
+        own = self._own_vectors(features, pair_geometry(graph, vectors))
+        invariants = (self.left(own) * self.right(own)).sum(dim=1) / 3.0
+        gates = self.gates(torch.cat([features, invariants], dim=1)) / self.n_vectors**0.5
+        return {"polarization": self._total((own * gates[:, None]).sum(dim=2), self.ionic_charges(graph), graph)}
+
+    def _own_vectors(self, features: Tensor, pairs: PairGeometry) -> Tensor:
+        """X of every atom ``(n_atoms, 3, n_vectors)``."""
+        if self.turned is None:
+            return self.moments(features, pairs, [pairs.directions])[0]
+        x, y, z = pairs.directions.unbind(dim=1)
+        products = torch.stack([x * x, y * y, z * z, y * z, x * z, x * y], dim=1)
+        firsts, seconds = self.moments.sharing_filters(features, pairs, [pairs.directions, products])
+        tensors = seconds[:, VOIGT].unflatten(1, (3, 3))
+        turned = (tensors * self.turned(firsts)[:, None]).sum(dim=2)
+        return torch.cat([firsts, turned], dim=2)
 
     def _total(self, dipoles: Tensor, charges: Tensor, graph: AtomicGraph) -> Tensor:
         """P from the dipoles μ ``(n_atoms, 3)`` and the ionic charges."""
@@ -174,14 +195,17 @@ class PolarizationHead(ResponseHead):
     def _made_arrays(self) -> PolarizationArrays:
         layers: Any = self.gates
         first, _, last = layers
-        of_features, of_invariants = first.weight.split([self.n_inputs, self.n_channels], dim=1)
+        of_features, of_invariants = first.weight.split([self.n_inputs, self.n_vectors], dim=1)
         mixed = torch.cat([self.left.weight / 3.0, self.right.weight])
-        scale, neighbor = self.n_channels**-0.5, self.moments.of_neighbor
+        scale, neighbor = self.n_vectors**-0.5, self.moments.of_neighbor
+        turned = neighbor.weight.new_zeros(0, self.n_channels) if self.turned is None else self.turned.weight
         tensors = {
             "filters": self.moments.filter_table(),
             "values": neighbor.weight.T,
             "values_bias": neighbor.bias,
             "values_back": neighbor.weight,
+            "turned": turned.T,
+            "turned_back": turned,
             "mixed": mixed.T,
             "mixed_back": mixed,
             "of_features": of_features.T,

@@ -68,6 +68,8 @@ class Potential(nn.Module):
     """Of a batch, where a configuration leaves its size to the data: fewer make a step costly or its gradient noisy."""
     n_neighbors: int = 55
     """Neighbors of an atom on average within the cutoff, where a configuration leaves that to the data."""
+    shortest_cutoff: float = 4.5
+    """Å, of a cutoff that is left to the data. Covalent crystals have their second shell within 4.5 Å."""
     takes_new_elements: bool = True
     """Whether a trained model can get rows for further elements in its tables."""
 

@@ -25,7 +25,7 @@ from gnnpot.errors import CheckpointError, ConfigError, did_you_mean
 from gnnpot.models.n2p2 import is_n2p2, load_n2p2
 from gnnpot.models.potential import Potential
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CARD = "model.yaml"
 WEIGHTS = "model.safetensors"
 ALLOWED = ("gnnpot.models",)
@@ -46,9 +46,17 @@ def _with_narrow_gaussians(card: dict[str, Any], weights: dict[str, torch.Tensor
             part.setdefault("gaussian_width", 1.0)
 
 
+def _with_vectors_alone(card: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    """Polarization heads up to version 3 know no tensors."""
+    head = card["model"].get("head", {})
+    if str(head.get("_target_", "")).rpartition(".")[2] == "PolarizationHead":
+        head.setdefault("l_max", 1)
+
+
 UPGRADES: dict[int, Callable[[dict[str, Any], dict[str, torch.Tensor]], None]] = {
     1: _without_repulsion,
     2: _with_narrow_gaussians,
+    3: _with_vectors_alone,
 }
 """For each older format version, the function that brings card and weights to the next one, in place."""
 

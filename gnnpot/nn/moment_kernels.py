@@ -27,6 +27,18 @@ def write_products(directions: Array, coefficients: Array, out: Array) -> None:
             out[p, m] = total
 
 
+@compiled()
+def with_products(directions: Array) -> Array:
+    """x, y, z, xx, yy, zz, yz, xz, xy of every direction, ``(n_pairs, 9)``: three odd functions, six even."""
+    out = np.empty((len(directions), 9), directions.dtype)
+    for p in range(len(directions)):
+        x, y, z = directions[p, 0], directions[p, 1], directions[p, 2]
+        out[p, 0], out[p, 1], out[p, 2] = x, y, z
+        out[p, 3], out[p, 4], out[p, 5] = x * x, y * y, z * z
+        out[p, 6], out[p, 7], out[p, 8] = y * z, x * z, x * y
+    return out
+
+
 @compiled(sums=True)
 def add_moments(
     values: Array,
@@ -34,11 +46,11 @@ def add_moments(
     weights: Array,
     first: Array,
     harmonics: Array,
-    sign: int,
+    n_odd: int,
     pair_atoms: Array,
     out: Array,
 ) -> None:
-    """Add S v_j Y to out_i and ± S v_i Y to out_j, ``out`` ``(n_atoms, n_m, n_channels)``."""
+    """Add S v_j Y to out_i and ± S v_i Y to out_j, ``out`` ``(n_atoms, n_m, n_channels)``; the first Y are odd."""
     s = np.empty(values.shape[1], dtype=values.dtype)
     for p in range(pair_atoms.shape[1]):
         i, j = pair_atoms[0, p], pair_atoms[1, p]
@@ -47,55 +59,103 @@ def add_moments(
             y = harmonics[p, m]
             for c in range(len(s)):
                 out[i, m, c] += y * s[c] * values[j, c]
-            y = y if sign > 0 else -y
+            y = -y if m < n_odd else y
             for c in range(len(s)):
                 out[j, m, c] += y * s[c] * values[i, c]
 
 
 @compiled(sums=True)
-def add_vector_gradients(
+def add_moment_gradients(
     gradient: Array,
     values: Array,
     table: Array,
     weights: Array,
     slopes: Array,
     first: Array,
+    harmonics: Array,
     distances: Array,
-    directions: Array,
     pair_atoms: Array,
     to_values: Array,
     to_vectors: Array,
 ) -> None:
-    """The way back of `add_moments` with Y = r̂: add to ∂y/∂v, write ∂y/∂r_ij ``(n_pairs, 3)``.
+    """The way back of `add_moments` with Y = `with_products`: add to ∂y/∂v, write ∂y/∂r_ij ``(n_pairs, 3)``.
 
     ``slopes``: derivatives of ``weights`` by the distance.
     """
-    s = np.empty(values.shape[1], dtype=values.dtype)
+    n_channels, dtype = values.shape[1], values.dtype
+    s, message, to_harmonics = np.empty(n_channels, dtype), np.empty(n_channels, dtype), np.empty(9, dtype)
+    at_i, at_j = np.empty(n_channels, dtype), np.empty(n_channels, dtype)
+    one = np.ones(1, dtype)[0]
     for p in range(pair_atoms.shape[1]):
-        i, j, m = pair_atoms[0, p], pair_atoms[1, p], first[p]
-        d0, d1, d2 = directions[p, 0], directions[p, 1], directions[p, 2]
-        x0, x1, x2 = slopes[p, 0], slopes[p, 1], slopes[p, 2]
-        x3, x4, x5 = slopes[p, 3], slopes[p, 4], slopes[p, 5]
-        interpolate(table, weights, p, m, s)
-        slope, b0, b1, b2 = d0 - d0, d0 - d0, d0 - d0, d0 - d0
-        for c in range(len(s)):
-            s_slope = (
-                (x0 * table[m, c] + x1 * table[m + 1, c])
-                + (x2 * table[m + 2, c] + x3 * table[m + 3, c])
-                + (x4 * table[m + 4, c] + x5 * table[m + 5, c])
-            )
-            y0 = values[j, c] * gradient[i, 0, c] - values[i, c] * gradient[j, 0, c]
-            y1 = values[j, c] * gradient[i, 1, c] - values[i, c] * gradient[j, 1, c]
-            y2 = values[j, c] * gradient[i, 2, c] - values[i, c] * gradient[j, 2, c]
-            slope += s_slope * (d0 * y0 + d1 * y1 + d2 * y2)
-            b0 += s[c] * y0
-            b1 += s[c] * y1
-            b2 += s[c] * y2
-        for c in range(len(s)):
-            to_values[j, c] += s[c] * (d0 * gradient[i, 0, c] + d1 * gradient[i, 1, c] + d2 * gradient[i, 2, c])
-        for c in range(len(s)):
-            to_values[i, c] -= s[c] * (d0 * gradient[j, 0, c] + d1 * gradient[j, 1, c] + d2 * gradient[j, 2, c])
-        along, r = d0 * b0 + d1 * b1 + d2 * b2, distances[p]
-        to_vectors[p, 0] = slope * d0 + (b0 - along * d0) / r
-        to_vectors[p, 1] = slope * d1 + (b1 - along * d1) / r
-        to_vectors[p, 2] = slope * d2 + (b2 - along * d2) / r
+        i, j = pair_atoms[0, p], pair_atoms[1, p]
+        interpolate(table, weights, p, first[p], s)
+        to_harmonics[:] = 0
+        for c in range(n_channels):
+            message[c] = s[c] * values[j, c]
+        _project(gradient, i, message, harmonics, p, one, to_harmonics, at_i)
+        for c in range(n_channels):
+            message[c] = s[c] * values[i, c]
+        _project(gradient, j, message, harmonics, p, -one, to_harmonics, at_j)
+        for c in range(n_channels):
+            to_values[j, c] += s[c] * at_i[c]
+        for c in range(n_channels):
+            to_values[i, c] += s[c] * at_j[c]
+        interpolate(table, slopes, p, first[p], s)
+        slope = one - one
+        for c in range(n_channels):
+            slope += s[c] * (values[j, c] * at_i[c] + values[i, c] * at_j[c])
+        _write_by_vector(harmonics, p, to_harmonics, slope, distances[p], to_vectors)
+
+
+@compiled(sums=True, inline=True)
+def _project(
+    gradient: Array, i: int, message: Array, harmonics: Array, p: int, sign: float, to_harmonics: Array, out: Array
+) -> None:
+    """Add Σ_c m_c (±G_imc) to ∂y/∂Y_m, and write Σ_m ±Y_m G_imc; the sign is that of the three odd Y.
+
+    All nine in one pass: a loop for each would read and add up as many rows of its own.
+    """
+    x, y, z = sign * harmonics[p, 0], sign * harmonics[p, 1], sign * harmonics[p, 2]
+    xx, yy, zz = harmonics[p, 3], harmonics[p, 4], harmonics[p, 5]
+    yz, xz, xy = harmonics[p, 6], harmonics[p, 7], harmonics[p, 8]
+    zero = x - x
+    b0, b1, b2, b3, b4, b5, b6, b7, b8 = zero, zero, zero, zero, zero, zero, zero, zero, zero
+    for c in range(len(message)):
+        f = message[c]
+        g0, g1, g2 = gradient[i, 0, c], gradient[i, 1, c], gradient[i, 2, c]
+        g3, g4, g5 = gradient[i, 3, c], gradient[i, 4, c], gradient[i, 5, c]
+        g6, g7, g8 = gradient[i, 6, c], gradient[i, 7, c], gradient[i, 8, c]
+        b0 += f * g0
+        b1 += f * g1
+        b2 += f * g2
+        b3 += f * g3
+        b4 += f * g4
+        b5 += f * g5
+        b6 += f * g6
+        b7 += f * g7
+        b8 += f * g8
+        out[c] = (x * g0 + y * g1 + z * g2) + (xx * g3 + yy * g4 + zz * g5) + (yz * g6 + xz * g7 + xy * g8)
+    to_harmonics[0] += sign * b0
+    to_harmonics[1] += sign * b1
+    to_harmonics[2] += sign * b2
+    to_harmonics[3] += b3
+    to_harmonics[4] += b4
+    to_harmonics[5] += b5
+    to_harmonics[6] += b6
+    to_harmonics[7] += b7
+    to_harmonics[8] += b8
+
+
+@compiled(inline=True)
+def _write_by_vector(harmonics: Array, p: int, to_harmonics: Array, slope: float, distance: float, out: Array) -> None:
+    """∂/∂r_ij of a pair from ∂/∂Y and ∂/∂r."""
+    x, y, z = harmonics[p, 0], harmonics[p, 1], harmonics[p, 2]
+    xx, yy, zz = 2 * to_harmonics[3], 2 * to_harmonics[4], 2 * to_harmonics[5]
+    yz, xz, xy = to_harmonics[6], to_harmonics[7], to_harmonics[8]
+    a = to_harmonics[0] + xx * x + xy * y + xz * z
+    b = to_harmonics[1] + xy * x + yy * y + yz * z
+    c = to_harmonics[2] + xz * x + yz * y + zz * z
+    along = x * a + y * b + z * c
+    out[p, 0] = slope * x + (a - along * x) / distance
+    out[p, 1] = slope * y + (b - along * y) / distance
+    out[p, 2] = slope * z + (c - along * z) / distance

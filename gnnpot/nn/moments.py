@@ -73,10 +73,20 @@ class NeighborMoments(nn.Module):
 
     def forward(self, features: Tensor, pairs: PairGeometry, harmonics: Sequence[Tensor]) -> list[Tensor]:
         """Moments ``(n_atoms, n_m, n_channels)`` for Y ``(n_pairs, n_m)`` of every degree."""
-        first, weights = self.spline(pairs.distances)
-        weights = weights * self.cutoff_function(pairs.distances)[:, None]
         values = self.of_neighbor(features).split(self.n_channels, dim=1)
         tables = self.filter_table().split(self.n_channels, dim=1)
+        return self._moments(values, tables, pairs, harmonics)
+
+    def sharing_filters(self, features: Tensor, pairs: PairGeometry, harmonics: Sequence[Tensor]) -> list[Tensor]:
+        """`forward` with the same filters and values for Y of every degree; channels are those of degree 1 alone."""
+        n = len(harmonics)
+        return self._moments([self.of_neighbor(features)] * n, [self.filter_table()] * n, pairs, harmonics)
+
+    def _moments(
+        self, values: Sequence[Tensor], tables: Sequence[Tensor], pairs: PairGeometry, harmonics: Sequence[Tensor]
+    ) -> list[Tensor]:
+        first, weights = self.spline(pairs.distances)
+        weights = weights * self.cutoff_function(pairs.distances)[:, None]
         found = []
         for degree, (v, table, y) in enumerate(zip(values, tables, harmonics, strict=True), start=1):
             parts = [
@@ -96,7 +106,7 @@ class NeighborMoments(nn.Module):
         for degree, (values, table, y) in enumerate(parts, start=1):
             moments = values.new_zeros(len(values), y.shape[1], values.shape[1])
             arrays = (values.contiguous().numpy(), table, places.weights, places.first, y.numpy())
-            add_moments(*arrays, (-1) ** degree, pairs.atoms, moments.numpy())
+            add_moments(*arrays, y.shape[1] if degree % 2 else 0, pairs.atoms, moments.numpy())
             found.append(moments)
         return found
 
@@ -118,12 +128,14 @@ def _signed_convolution(
 ) -> Tensor:
     """v_j ⊙ S at the first atoms of the pairs and ± v_i ⊙ S at the second, ``(n_atoms, n_channels)``.
 
-    The sums at first and at second atoms are those of two sets of atoms that the pairs connect.
+    With a minus, the sums at first and at second atoms are those of two sets of atoms that the pairs connect.
     """
+    if sign > 0:
+        return convolve(values, table, weights, Pairs(atoms, first))
     n_atoms = len(values)
     apart = torch.stack([atoms[0], atoms[1] + n_atoms])
     at_first, at_second = convolve(torch.cat([values, values]), table, weights, Pairs(apart, first)).split(n_atoms)
-    return at_first + sign * at_second
+    return at_first - at_second
 
 
 def pair_geometry(graph: AtomicGraph, vectors: Tensor) -> PairGeometry:

@@ -9,26 +9,26 @@ from gnnpot.data.graph import edge_vectors, graph_from_atoms
 from gnnpot.nn.moment_functions import is_moment_function, parse_moment_function
 from gnnpot.nn.symmetry_functions import parse_function
 
-SHORTEST, LONGEST = 4.5, 7.0
-"""Å. Covalent crystals have their second shell within the shortest; few atoms feel each other beyond the longest."""
+LONGEST = 7.0
+"""Å; few atoms feel each other beyond it."""
 
 
-def cutoff_for(frames: Sequence[ase.Atoms], n_neighbors: int) -> float:
-    """Radius within which atoms have so many neighbors on average, from 4.5 to 7 Å, in tenths of an Å.
+def cutoff_for(frames: Sequence[ase.Atoms], n_neighbors: int, shortest: float) -> float:
+    """Radius within which atoms have so many neighbors on average, from the shortest to 7 Å, in tenths of an Å.
 
     What a neighborhood can tell grows with the number of neighbors in it, and so does the time that it takes; open
     structures need a longer radius for the same number than dense ones.
 
     >>> from ase.build import bulk
-    >>> cutoff_for([bulk("Li", "bcc", a=3.43)], 55), cutoff_for([bulk("Cu", "fcc", a=3.61)], 55)
-    (5.9, 5.7)
+    >>> cutoff_for([bulk("Li", "bcc", a=3.43)], 55, 4.5), cutoff_for([bulk("C", "diamond", a=3.57)], 55, 4.5)
+    (5.9, 4.5)
     """
     distances = torch.cat([edge_vectors(graph_from_atoms(atoms, LONGEST)).norm(dim=1) for atoms in frames])
     wanted = n_neighbors * sum(len(atoms) for atoms in frames)
     if wanted > len(distances):
         return LONGEST
     radius = float(distances.kthvalue(wanted).values)
-    return round(min(max(radius, SHORTEST), LONGEST), 1)
+    return round(min(max(radius, shortest), LONGEST), 1)
 
 
 def longest_cutoff(functions: Sequence[str]) -> float:

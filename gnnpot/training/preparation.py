@@ -62,7 +62,8 @@ def _new_model(config: dict[str, Any], dataset: Dataset) -> Potential:
     given = {key: value for key, value in config["model"].items() if key != "_target_"}
     if "cutoff" in given and given["cutoff"] is None:
         functions = given.get("functions")
-        given["cutoff"] = longest_cutoff(functions) if functions else cutoff_for(frames, found.n_neighbors)
+        at_least = (found.n_neighbors, found.shortest_cutoff)
+        given["cutoff"] = longest_cutoff(functions) if functions else cutoff_for(frames, *at_least)
     arguments = checked_kinds(defaults | given, hints_of(found), "model.")
     if arguments.get("elements") is None:
         arguments["elements"] = sorted({z for k in train.tolist() for z in numbers_of(dataset.frames, k).tolist()})

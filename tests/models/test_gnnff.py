@@ -153,7 +153,7 @@ def test_only_angular_edges_tell_angles_apart():
     differences = []
     for l_max in (None, 2):
         torch.manual_seed(0)
-        model = GNNFFConservative(["Cu"], cutoff=2.4, l_max=l_max).double()
+        model = GNNFFConservative(["Cu"], cutoff=2.4, triplet_cutoff=2.4, l_max=l_max).double()
         pair = [derive(model, graph_from_atoms(atoms, 2.4), ["energy"])["energy"] for atoms in (square, bent)]
         differences.append(abs(float(pair[0] - pair[1])))
     assert differences[0] < 1e-12 < 1e-9 < differences[1]
