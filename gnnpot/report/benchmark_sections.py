@@ -181,6 +181,10 @@ def _cost(results: Results, data: str, colors: Mapping[str, str]) -> Section:
 def _cost_caption(results: Results, data: str) -> str:
     cost = results["measures"].get(data, {}).get("cost")
     text = f"Means over seeds; {results['jobs']} training{'s' if results['jobs'] != 1 else ''} ran at a time."
+    text += (
+        " Training is that of the epochs, which the budget counts. A whole run also reads the data, computes symmetry "
+        "functions (in the first run of a model on these data; later ones find them) and tests the model."
+    )
     if cost:
         text += (
             f" Forces: processor time of {cost['n_atoms']} atoms on one thread, the least of {cost['rounds']} steps, "
