@@ -3,14 +3,18 @@
 #
 #   benchmarks/pretraining/pretrain.sh NAME FOLDER [OVERRIDES...]     # NAME: mp-schnet | mp-gnnff | mp-hdnnp
 #
-# FOLDER holds mp_train.xyz, mp_val.xyz, mp_test.xyz and mp_stress.xyz of data.py, and teacher.xyz of teacher.py. Results:
-# FOLDER/runs/NAME-teacher and FOLDER/runs/NAME. TEACHER=none trains without, as long as both stages together, into
-# FOLDER/runs/NAME-alone: whether the teacher helps is seen on the same held-out frames. TEACHER_MINUTES and MINUTES are
-# the lengths of the stages. Overrides, as trainer.accelerator=gpu, go to all trainings, those of model.* to the
-# trainings that make a model. The same command goes on where it was stopped.
+# Results: FOLDER/runs/NAME-teacher and FOLDER/runs/NAME. TEACHER=none trains without a teacher, as long as both stages
+# together, into FOLDER/runs/NAME-alone: whether the teacher helps is seen on the same held-out frames. TEACHER_MINUTES
+# and MINUTES are the lengths of the stages. Overrides, as trainer.accelerator=gpu, go to all trainings, those of
+# model.* to the trainings that make a model. The same command goes on where it was stopped.
+#
+# FOLDER holds the frames: mp_train.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, and teacher.xyz. Where they are missing
+# they are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_FRAMES tries, by TEACHER_PYTHON, the
+# interpreter of an environment with CHGNet (8,000 frames take 2 hours of one core).
 set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 name=${1:?which model: mp-schnet, mp-gnnff or mp-hdnnp}
-cd "${2:?the folder with mp_train.xyz, which data.py writes}"
+mkdir -p "${2:?the folder of the frames and the runs}" && cd "$2"
 teacher_minutes=${TEACHER_MINUTES:-40}
 minutes=${MINUTES:-80}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -25,6 +29,13 @@ common=()
 for override in "${@:3}"; do
     if [[ $override == model.* ]]; then model+=("$override"); else common+=("$override"); fi
 done
+if [ ! -f mp_stress.xyz ]; then
+    python "$here/data.py" "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}" .
+fi
+if [ "${TEACHER:-teacher.xyz}" = teacher.xyz ] && [ ! -f teacher.xyz ]; then
+    crystals=${GNNPOT_DATA:?name the folder with the data sets}/dielectrics_mp/mp_phonondb_bec_1520.xyz.gz
+    "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$crystals" teacher.xyz --frames "${TEACHER_FRAMES:-8000}"
+fi
 elements=$(python - mp_train.xyz mp_val.xyz mp_test.xyz mp_stress.xyz <<'PYTHON'
 import sys
 import ase.io
