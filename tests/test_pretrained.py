@@ -133,6 +133,16 @@ def test_a_run_becomes_a_shipped_checkpoint(
     assert flaws_of(folder) == ["README.md is not what the card says"]
 
 
+def test_the_run_without_a_teacher_may_be_the_better_one(
+    publisher: ModuleType, pretraining: Path, shipped: Path
+) -> None:
+    folder = publisher.publish(pretraining, "mp-tiny", shipped, alone=True)
+    assert flaws_of(folder) == []
+    card = store.read_card("mp-tiny")
+    assert "teacher" not in card and "without_teacher" not in card["held_out"]
+    assert "TEACHER=none TEACHER_MINUTES=0 MINUTES=80 benchmarks/pretraining/pretrain.sh mp-tiny" in card["reproduce"]
+
+
 def test_what_is_too_large_is_not_shipped(
     publisher: ModuleType, pretraining: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

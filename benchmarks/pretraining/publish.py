@@ -2,8 +2,9 @@
 
 FOLDER is that of pretrain.sh: its frames, and its runs NAME, NAME-teacher and (where it was trained) NAME-alone. Writes
 `pretrained/NAME`: model.yaml with all figures of the card, model.safetensors, README.md made of model.yaml, frames to
-replay and held-out frames to see what a fine-tuning forgets. More than 5 MB are refused; a larger model is published
-with --url, the address at which its weights will lie: then they are written beside the folder, to be put there.
+replay and held-out frames to see what a fine-tuning forgets. With --alone it is the run without a teacher, for where
+that was the better one. More than 5 MB are refused; a larger model is published with --url, the address at which its
+weights will lie: then they are written beside the folder, to be put there.
 """
 
 import argparse
@@ -64,9 +65,9 @@ def counts_of(frames: dict[str, list[ase.Atoms]]) -> dict[str, dict[str, dict[st
     return dict(found)
 
 
-def teacher_of(folder: Path, name: str) -> dict[str, Any] | None:
-    """Who made the labels of the first stage; None where there was none."""
-    if not (folder / "runs" / f"{name}-teacher").is_dir():
+def teacher_of(folder: Path, run: str) -> dict[str, Any] | None:
+    """Who made the labels of the first stage of a run; None where there was none."""
+    if not (folder / "runs" / f"{run}-teacher").is_dir():
         return None
     frames = frames_of(folder, "teacher")
     info = frames[0].info
@@ -78,23 +79,23 @@ def teacher_of(folder: Path, name: str) -> dict[str, Any] | None:
     }
 
 
-def held_out(folder: Path, name: str) -> dict[str, Any]:
+def held_out(folder: Path, run: str) -> dict[str, Any]:
     """Errors on held-out materials: by source, by group of elements, of the highest stresses, without the teacher."""
-    part = load_parity(folder / "runs" / name / "predictions.npz")["test"]
+    part = load_parity(folder / "runs" / run / "predictions.npz")["test"]
     found: dict[str, Any] = {
-        "per_source": source_errors(part) | extreme_errors(folder, name),
+        "per_source": source_errors(part) | extreme_errors(folder, run),
         "per_element_group": element_group_errors(part),
     }
-    alone = folder / "runs" / f"{name}-alone" / "predictions.npz"
+    alone = folder / "runs" / f"{run}-alone" / "predictions.npz"
     if alone.is_file():
         found["without_teacher"] = source_errors(load_parity(alone)["test"])["all"]
     return found
 
 
-def extreme_errors(folder: Path, name: str) -> dict[str, dict[str, float | int]]:
+def extreme_errors(folder: Path, run: str) -> dict[str, dict[str, float | int]]:
     """Errors on the frames of highest stress, which do not count among all."""
     frames = frames_of(folder, "mp_stress")
-    found = predict(load(folder / "runs" / name), frames, ["energy", "forces", "stress"])
+    found = predict(load(folder / "runs" / run), frames, ["energy", "forces", "stress"])
     kinds = [atoms.info["config_type"] for atoms in frames]
     part = parity_data([labels_of(a) for a in frames], found, [a.numbers for a in frames], kinds)
     return {source: errors for source, errors in source_errors(part).items() if source != "all"}
@@ -120,9 +121,9 @@ def uses(frames: list[ase.Atoms]) -> dict[str, list[str]]:
     }
 
 
-def command_of(folder: Path, name: str, overrides: str = "") -> str:
+def command_of(folder: Path, name: str, run: str, overrides: str) -> str:
     """The command that trains the model again, with the lengths of its stages."""
-    minutes = {stage: minutes_of(folder / "runs" / run.format(name)) for stage, run in STAGES.items()}
+    minutes = {stage: minutes_of(folder / "runs" / of_stage.format(run)) for stage, of_stage in STAGES.items()}
     words = ["GNNPOT_DATA=/path/to/data", "TEACHER_PYTHON=/path/to/python/with/chgnet"]
     if minutes["TEACHER_MINUTES"] is None:
         words, minutes["TEACHER_MINUTES"] = ["GNNPOT_DATA=/path/to/data", "TEACHER=none"], 0
@@ -138,21 +139,20 @@ def minutes_of(run: Path) -> int | None:
     return round(seconds_of(yaml.safe_load(file.read_text(encoding="utf-8"))["trainer"]["max_time"]) / 60)
 
 
-def published_card(folder: Path, name: str, card: dict[str, Any], overrides: str) -> dict[str, Any]:
+def published_card(folder: Path, name: str, run: str, card: dict[str, Any], overrides: str) -> dict[str, Any]:
     """What ``model.yaml`` says besides the model itself; without paths of the machine that trained it."""
     frames = {part: frames_of(folder, f"mp_{part}") for part in PARTS}
-    teacher = teacher_of(folder, name)
     kept = {key: card[key] for key in ("level_of_theory", "trained_on", "metrics", "loss", "timing", "provenance")}
     kept["trained_on"] = {**kept["trained_on"], "name": "mp_train.xyz of benchmarks/pretraining/data.py"}
     facts = {
         "name": name,
         **uses(frames["train"]),
-        "held_out": held_out(folder, name),
+        "held_out": held_out(folder, run),
         "split_by": SPLIT_BY,
         "data": counts_of(frames),
         "functional": FUNCTIONAL,
-        "teacher": teacher,
-        "reproduce": command_of(folder, name, overrides),
+        "teacher": teacher_of(folder, run),
+        "reproduce": command_of(folder, name, run, overrides),
         "licence": LICENCE,
     }
     return kept | {key: value for key, value in facts.items() if value is not None}
@@ -167,11 +167,18 @@ def write_frames(folder: Path, target: Path, n_replayed: int) -> None:
 
 
 def publish(
-    folder: Path, name: str, output: Path, n_replayed: int = 800, url: str | None = None, overrides: str = ""
+    folder: Path,
+    name: str,
+    output: Path,
+    n_replayed: int = 800,
+    url: str | None = None,
+    overrides: str = "",
+    alone: bool = False,
 ) -> Path:
     """Write the checkpoint; returns its folder."""
-    potential = load(folder / "runs" / name)
-    card = published_card(folder, name, potential.card, overrides)
+    run = f"{name}-alone" if alone else name
+    potential = load(folder / "runs" / run)
+    card = published_card(folder, name, run, potential.card, overrides)
     target = save(potential, output / name, card)
     if url is not None:
         card |= {"weights_url": url, "weights_bytes": (target / WEIGHTS).stat().st_size}
@@ -196,8 +203,9 @@ def main() -> None:
     parser.add_argument("--replay", type=int, default=800, help="training frames that come with it")
     parser.add_argument("--url", help="where the weights will lie, for a model too large to ship")
     parser.add_argument("--overrides", default="", help="what else was given to pretrain.sh, for the card")
+    parser.add_argument("--alone", action="store_true", help="the run without a teacher, NAME-alone")
     asked = parser.parse_args()
-    publish(asked.folder, asked.name, asked.output, asked.replay, asked.url, asked.overrides)
+    publish(asked.folder, asked.name, asked.output, asked.replay, asked.url, asked.overrides, asked.alone)
 
 
 if __name__ == "__main__":
