@@ -58,15 +58,18 @@ def element_group_errors(part: ParityData) -> dict[str, dict[str, float | int]]:
 
 
 def source_errors(part: ParityData) -> dict[str, dict[str, float | int]]:
-    """Errors by source (``config_type``) and of all, each beside the mean of the labels \\|F\\| over atoms, meV/Å."""
+    """Errors by source (``config_type``) and of all, each beside the mean size of a component of the forces, meV/Å.
+
+    That is the force MAE of a model that predicts none.
+    """
     sources = {name: part.of_structures(part.config_types == name) for name in np.unique(part.config_types).tolist()}
     found: dict[str, dict[str, float | int]] = {}
     for name, chosen in {**sources, "all": part}.items():
         errors = part_metrics(chosen)
         row = {key: errors[key] for key in _mae_names(errors)}
         if "forces" in chosen.properties:
-            lengths = np.linalg.norm(chosen.labels["forces"].astype(np.float64), axis=1)
-            row[MEAN_FORCE] = float(np.nanmean(lengths) * PROPERTIES["forces"].report_factor)
+            sizes = np.abs(chosen.labels["forces"].astype(np.float64))
+            row[MEAN_FORCE] = float(np.nanmean(sizes) * PROPERTIES["forces"].report_factor)
         found[name or "not named"] = {**row, "n_structures": len(chosen.n_atoms), "n_atoms": len(chosen.numbers)}
     return found
 
@@ -100,7 +103,7 @@ def held_out_table(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     has_force = any(MEAN_FORCE in row for row in rows.values())
     columns = [Column(title, is_number=False), Column("structures"), Column("atoms")]
     columns += [Column(f"{PROPERTIES[n].title} MAE ({PROPERTIES[n].report_unit})") for n in judged]
-    columns += [Column("mean |F| (meV/Å)")] if has_force else []
+    columns += [Column("mean |force component| (meV/Å)")] if has_force else []
     keys = [*(metric_name(name, "mae") for name in judged), *([MEAN_FORCE] if has_force else [])]
     return Table(
         tuple(columns),

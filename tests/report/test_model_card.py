@@ -60,7 +60,7 @@ def test_errors_by_source_beside_the_mean_force(part: ParityData) -> None:
     found = source_errors(part)
     assert list(found) == ["a", "b", "all"]
     assert found["b"]["energy_mae_mev_per_atom"] == pytest.approx(10.0)
-    assert found["all"]["mean_force_mev_per_ang"] == pytest.approx(2000.0)
+    assert found["all"]["mean_force_mev_per_ang"] == pytest.approx(2000.0 / 3.0)
     assert found["a"]["forces_mae_mev_per_ang"] == pytest.approx(100.0)
 
 
