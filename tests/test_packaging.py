@@ -1,6 +1,7 @@
 """The wheel carries everything a user needs, and works in a fresh environment outside of the checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import gnnpot
+from gnnpot.models.schnet import SchNet
+from gnnpot.models.store import pretrained_names, save
 
 ROOT = Path(gnnpot.__file__).parents[1]
 
@@ -30,6 +33,8 @@ def test_contents(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "configs").rglob("*.yaml"):
         assert f"gnnpot/{path.relative_to(ROOT)}" in names
+    for path in (ROOT / "pretrained").rglob("*"):
+        assert path.is_dir() or f"gnnpot/{path.relative_to(ROOT)}" in names
     assert "gnnpot/pretrained/README.md" in names
     assert "gnnpot/py.typed" in names
     assert "gnnpot/data/bundled/Li2O.xyz.gz" in names
@@ -79,6 +84,29 @@ def test_fit_and_info_through_the_wheel(environment, tmp_path):
     assert described.returncode == 0, described.stderr
     assert "Li" in described.stdout
     assert run(environment, "info", "pretrained", cwd=tmp_path).returncode == 0
+
+
+OFFLINE = """
+import socket
+class Refusing(socket.socket):
+    def connect(self, address): raise AssertionError(f"asked for the network: {address}")
+socket.socket = Refusing
+import gnnpot
+from gnnpot.models.store import pretrained_names
+for name in pretrained_names():
+    print(name, gnnpot.load(name).card["elements"])
+"""
+
+
+def test_shipped_models_load_by_name_without_a_network(environment, tmp_path):
+    """With a model of our own beside those of the wheel, as long as there is none."""
+    (installed,) = environment.parents[1].glob("lib/*/site-packages/gnnpot/pretrained")
+    save(SchNet(["Li", "O"], cutoff=4.0, n_features=8, n_radial=6, n_interactions=1), installed / "tiny")
+    command = [environment, "-c", OFFLINE]
+    found = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=clean_environment())
+    shutil.rmtree(installed / "tiny")
+    assert found.returncode == 0, found.stderr
+    assert [line.split()[0] for line in found.stdout.splitlines()] == sorted([*pretrained_names(), "tiny"])
 
 
 def test_configs_are_found_from_the_checkout_too():

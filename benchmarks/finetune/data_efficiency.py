@@ -70,6 +70,22 @@ def write_cell(folder: Path, system: str, n: int | None, seed: int, data: Path) 
     return len(order)
 
 
+def config_of(folder: Path, n_train: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Configuration of a cell: as many steps, and as many new structures in each, for any N, with replay or not."""
+    epochs = math.ceil(options.steps / math.ceil(n_train / options.batch_size))
+    return {
+        "checkpoint": str(options.checkpoint),
+        "data": {f"{part}_path": str(folder / f"{part}.extxyz") for part in ("train", "val", "test")},
+        "trainer": {"max_epochs": epochs, "progress": False},
+        "batch_size": options.batch_size * (1 if options.replay is None else 2),
+        "compare": {"scratch": options.scratch},
+        "replay": {"path": options.replay, "fraction": 0.5},
+        "forgetting": {"path": options.forgetting},
+        "seed": seed,
+        "run_dir": str(folder / "run"),
+    }
+
+
 def run_cell(name: str, system: str, n: int | None, seed: int, options: argparse.Namespace) -> None:
     """One fine-tuning with its training from scratch; writes the errors of both on the test structures."""
     folder = Path(options.folder) / "cells" / name
@@ -77,19 +93,7 @@ def run_cell(name: str, system: str, n: int | None, seed: int, options: argparse
     folder.mkdir(parents=True)
     started = time.monotonic()
     n_labeled = write_cell(folder, system, n, seed, Path(options.data))
-    n_train = n_labeled - n_validating(n_labeled)
-    epochs = math.ceil(options.steps / math.ceil(n_train / options.batch_size))
-    config = {
-        "checkpoint": str(options.checkpoint),
-        "data": {f"{part}_path": str(folder / f"{part}.extxyz") for part in ("train", "val", "test")},
-        "trainer": {"max_epochs": epochs, "progress": False},
-        "batch_size": options.batch_size,
-        "compare": {"scratch": True},
-        "replay": {"path": options.replay},
-        "forgetting": {"path": options.forgetting},
-        "seed": seed,
-        "run_dir": str(folder / "run"),
-    }
+    config = config_of(folder, n_labeled - n_validating(n_labeled), seed, options)
     with (folder / "log.txt").open("w", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         warnings.filterwarnings("ignore", category=Warning, module="gnnpot")
         try:
@@ -106,6 +110,7 @@ def run_cell(name: str, system: str, n: int | None, seed: int, options: argparse
     cell = {"system": system, "n": n_labeled, "asked": n, "seed": seed, "kept": account["kept"], "test": errors}
     cell |= {
         "steps": metrics["timing"]["steps"],
+        "training_s": metrics["timing"]["training_s"],
         "seconds": round(time.monotonic() - started, 1),
         "checkpoint": config["checkpoint"],
     }
@@ -131,6 +136,7 @@ def main() -> None:
     parser.add_argument("--forgetting", help="frames held out of the first training; those shipped, if any")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
+    options.scratch = True
     sizes: Sequence[int | None] = [None if size == "all" else int(size) for size in options.sizes]
     cells: list[tuple[str, str, int | None, int]] = [
         (f"{system}-{n or 'all'}-{seed}", system, n, seed)
@@ -138,10 +144,17 @@ def main() -> None:
         for seed in options.seeds
         for system in options.systems
     ]
-    missing = [cell for cell in cells if not (Path(options.folder) / "cells" / f"{cell[0]}.json").is_file()]
+    run_cells(cells, options)
+    write_summary(Path(options.folder))
+
+
+def run_cells(cells: Sequence[tuple[str, str, int | None, int]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run those of the cells (name, system, N, seed) that are not done; returns what is there of all."""
+    files = [Path(options.folder) / "cells" / f"{cell[0]}.json" for cell in cells]
+    missing = [cell for cell, file in zip(cells, files, strict=True) if not file.is_file()]
     print(f"{len(cells)} cells, {len(missing)} to run")
     Parallel(n_jobs=options.jobs, verbose=10)(delayed(run_cell)(*cell, options) for cell in missing)
-    write_summary(Path(options.folder))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
 
 
 def write_summary(folder: Path) -> None:

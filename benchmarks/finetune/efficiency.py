@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from gnnpot.report.formatting import significant
+from gnnpot.report.formatting import duration, significant
 from gnnpot.report.page import Column, Figure, Table
 
 REFERENCE_N = 100
+SMALL_N = 20
 LABELS = {"scratch": "from scratch", "finetuned": "fine-tuned", "base_refitted": "base, re-fitted"}
 
 Curve = list[tuple[int, float]]
@@ -46,11 +47,13 @@ def summary_of(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "systems": systems,
         "efficiency": efficiency,
+        "at_small_n": at_small_n(systems, SMALL_N, REFERENCE_N),
         "median_efficiency": statistics.median(known) if known else None,
         "kept": dict(kept),
         "forgetting": {system: _forgetting(cells, system) for system in systems},
         "checkpoint": cells[0]["checkpoint"],
         "steps": sorted({cell["steps"] for cell in cells}),
+        "longest_training_s": max(cell.get("training_s", 0.0) for cell in cells),
     }
 
 
@@ -102,6 +105,47 @@ def crossing(curve: Curve, level: float) -> tuple[float, str]:
     return curve[-1][0], "<"
 
 
+def at_small_n(systems: Mapping[str, Any], n: int, reference_n: int) -> dict[str, Any]:
+    """Errors of the model fine-tuned on n structures over those of the model from scratch, by system and property.
+
+    Returns:
+        {system: {property: {"same_n": ratio, "reference_n": ratio}}}, None where a cell is missing.
+
+    >>> cell = {"finetuned": {"forces": {"mean": 50.0}}, "scratch": {"forces": {"mean": 100.0}}}
+    >>> at_small_n({"Si": {"20": cell, "100": {"scratch": {"forces": {"mean": 40.0}}}}}, 20, 100)["Si"]["forces"]
+    {'same_n': 0.5, 'reference_n': 1.25}
+    """
+
+    def ratio(by_n: Mapping[str, Any], name: str, of_n: int) -> float | None:
+        tuned = by_n.get(str(n), {}).get("finetuned", {}).get(name)
+        scratch = by_n.get(str(of_n), {}).get("scratch", {}).get(name)
+        return None if tuned is None or scratch is None else tuned["mean"] / scratch["mean"]
+
+    return {
+        system: {
+            name: {"same_n": ratio(by_n, name, n), "reference_n": ratio(by_n, name, reference_n)}
+            for name in ("forces", "energy")
+        }
+        for system, by_n in systems.items()
+    }
+
+
+def small_n_table(at_n: Mapping[str, Any]) -> Table:
+    """`at_small_n` as a table, and whether fine-tuning is better on every system."""
+    kinds = {"same_n": f"from scratch at N = {SMALL_N}", "reference_n": f"from scratch at N = {REFERENCE_N}"}
+    columns = (
+        Column("system", is_number=False),
+        *(Column(name, title) for title in kinds.values() for name in ("forces", "energy")),
+    )
+    cells = {s: [r[name][kind] for kind in kinds for name in ("forces", "energy")] for s, r in at_n.items()}
+    rows = [(system, *(significant(value) for value in values)) for system, values in cells.items()]
+    verdicts = []
+    for values in zip(*cells.values(), strict=True):
+        known = [value for value in values if value is not None]
+        verdicts.append(f"{sum(value < 1.0 for value in known)} of {len(values)}")
+    return Table(columns, (*rows, ("better on", *verdicts)))
+
+
 def tables_of(summary: Mapping[str, Any]) -> str:
     """Markdown: the efficiency of every system, and the errors of all."""
     titles = ("force error (meV/Å)", "label efficiency", "forgetting")
@@ -113,6 +157,8 @@ def tables_of(summary: Mapping[str, Any]) -> str:
     median = summary["median_efficiency"]
     rows.append(("median", "", "–" if median is None else f"{median:.1f}", ""))
     parts = [Table(columns, tuple(rows)).markdown()]
+    title = f"Error of the model fine-tuned on {SMALL_N} structures over that of the model"
+    parts.append(f"{title}\n\n{small_n_table(summary['at_small_n']).markdown()}")
     for name, unit in (("forces", "meV/Å"), ("energy", "meV/atom")):
         columns = (Column("system", is_number=False), Column("N"), *(Column(title) for title in LABELS.values()))
         lines = tuple(
@@ -124,7 +170,10 @@ def tables_of(summary: Mapping[str, Any]) -> str:
             f"Test MAE, {name} ({unit}), mean over seeds ± standard error\n\n{Table(columns, lines).markdown()}"
         )
     kept = ", ".join(f"{LABELS[model]} {n}" for model, n in summary["kept"].items())
-    parts.append(f"Kept by the validation loss: {kept}. Steps of a run: {', '.join(map(str, summary['steps']))}.")
+    parts.append(
+        f"Kept by the validation loss: {kept}. Steps of a run: {', '.join(map(str, summary['steps']))}; the longest "
+        f"fine-tuning took {duration(summary['longest_training_s'])}."
+    )
     return "\n\n".join(parts) + "\n"
 
 

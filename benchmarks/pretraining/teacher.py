@@ -1,4 +1,4 @@
-"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz DIELECTRICS.xyz OUTPUT.xyz --frames 8000`.
+"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz [CRYSTALS.xyz ...] OUTPUT.xyz --frames 8000`.
 
 Needs CHGNet (`pip install chgnet`, BSD-3; its model has trained on most of the MPtrj frames). Crystals of the training
 part, and crystals of other sources whose formula is in no other part, are strained, their atoms moved, and in half of
@@ -7,6 +7,7 @@ teacher's. Goes on after an interruption: frames are a function of the seed, and
 """
 
 import argparse
+import importlib.metadata
 from pathlib import Path
 
 import ase
@@ -28,6 +29,13 @@ STRAIN = 0.03
 SUBSTITUTED = 0.5
 """Share of the frames whose elements are replaced."""
 
+TEACHER = {
+    "label_calculator": "CHGNet 0.3.0",
+    "label_version": importlib.metadata.version("chgnet"),
+    "label_licence": "BSD-3-Clause",
+}
+"""Model, version of its package and licence, as `gnnpot data kind=label` writes them into each frame."""
+
 
 def siblings(elements: list[str]) -> dict[str, list[str]]:
     """Elements of the same group, or both lanthanoids, or both actinoids, for each element."""
@@ -37,6 +45,11 @@ def siblings(elements: list[str]) -> dict[str, list[str]]:
         return (element.group, element.is_lanthanoid, element.is_actinoid)
 
     return {a: [b for b in elements if b != a and family(a) == family(b)] for a in elements}
+
+
+def bare(atoms: ase.Atoms) -> ase.Atoms:
+    """The crystal without labels and entries, which belong to other elements and places afterwards."""
+    return ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def substituted(atoms: ase.Atoms, families: dict[str, list[str]], random: np.random.Generator) -> ase.Atoms:
@@ -64,7 +77,7 @@ def variant(bases: list[ase.Atoms], families: dict[str, list[str]], seed: int, n
     shear = 0.5 * STRAIN * random.normal(size=(3, 3))
     atoms.set_cell(atoms.cell @ (strain + 0.5 * (shear + shear.T)), scale_atoms=True)
     atoms.positions += random.exponential(DISPLACEMENT) * random.normal(size=atoms.positions.shape)
-    atoms.info = {"config_type": "chgnet", "variant": number}
+    atoms.info = {"config_type": "chgnet", "variant": number, **TEACHER}
     return atoms
 
 
@@ -93,7 +106,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     found = [atoms for path in asked.sources for atoms in ase.io.read(path, ":")]
-    bases = [atoms for atoms in found if len(atoms) <= MOST_ATOMS and atoms.pbc.all()]
+    bases = [bare(atoms) for atoms in found if len(atoms) <= MOST_ATOMS and atoms.pbc.all()]
     families = siblings(sorted({chemical_symbols[z] for atoms in bases for z in atoms.numbers}))
     model = CHGNet.load()
     start = ase.io.read(asked.output, -1).info["variant"] // CHUNK * CHUNK + CHUNK if asked.output.exists() else 0

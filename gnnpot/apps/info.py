@@ -1,7 +1,7 @@
 """What is in a checkpoint or a data file: `info`."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,22 @@ from gnnpot.data.labels import Labels, labels_of
 from gnnpot.data.neighbors import neighbor_list
 from gnnpot.errors import CheckpointError
 from gnnpot.kernels import description
-from gnnpot.keys import GPA_PER_EV_PER_CUBIC_ANGSTROM
+from gnnpot.keys import GPA_PER_EV_PER_CUBIC_ANGSTROM, PROPERTIES, metric_name
 from gnnpot.models.prediction import default_properties
 from gnnpot.models.store import load, pretrained_names, read_card, resolve
 from gnnpot.report.facts import facts_table
+from gnnpot.report.formatting import MISSING, significant
 from gnnpot.report.metrics import label_counts
+from gnnpot.report.model_card import JUDGED, held_out_table
 from gnnpot.report.page import Column, Table
 from gnnpot.report.tables import born_norms_line, coverage_table, metrics_table
 from gnnpot.report.terminal import rich_table, say
+
+FEW = 8
+"""Elements of a shipped model up to which they are listed."""
+
+CARD_FACTS = ("teacher", "reproduce", "licence")
+"""What the card of a shipped model says besides; its README.md has all of it."""
 
 SEARCH_RADII = (2.0, 4.0, 8.0, 16.0)
 """Å, tried one after the other for the shortest distance of a frame."""
@@ -54,14 +62,44 @@ def info(path: str | Path) -> dict[str, Any]:
 
 def _pretrained() -> dict[str, Any]:
     cards = {name: read_card(name) for name in pretrained_names()}
-    columns = tuple(Column(title, is_number=False) for title in ("name", "model", "elements", "trained on"))
-    rows = tuple((name, _model_name(card), _elements(card), _trained_on(card)) for name, card in cards.items())
     console = Console()
-    if rows:
-        console.print(rich_table(Table(columns, rows, title="shipped models: checkpoint=NAME")))
+    if cards:
+        console.print(rich_table(pretrained_table(cards)))
     else:
         say(console, "no trained model ships with this version; train one with gnnpot fit")
     return cards
+
+
+def pretrained_table(cards: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Name, model, elements and errors on held-out materials of the shipped models, and where their weights are.
+
+    >>> card = {"model": {"_target_": "gnnpot.models.schnet.SchNet"}, "elements": ["Li", "O"], "weights_url": "https://a"}
+    >>> pretrained_table({"tiny": card}).rows
+    (('tiny', 'SchNet', '–', 'Li, O', '–', '–', '–', 'fetched once'),)
+    """
+    errors = [f"{PROPERTIES[name].title} ({PROPERTIES[name].report_unit})" for name in JUDGED]
+    columns = (
+        *(Column(title, is_number=False) for title in ("name", "model")),
+        Column("parameters"),
+        Column("elements", is_number=False),
+        *(Column(title, "held-out MAE") for title in errors),
+        Column("weights", is_number=False),
+    )
+    rows = []
+    for name, card in cards.items():
+        symbols, n_parameters = card.get("elements", []), (card.get("provenance") or {}).get("n_parameters")
+        test = (card.get("metrics") or {}).get("test") or {}
+        rows.append(
+            (
+                name,
+                _model_name(card),
+                f"{n_parameters:,}" if n_parameters else MISSING,
+                _elements(card) if len(symbols) <= FEW else f"{len(symbols)} elements",
+                *(significant(test.get(metric_name(key, "mae"))) for key in JUDGED),
+                "fetched once" if "weights_url" in card else "shipped",
+            )
+        )
+    return Table(columns, tuple(rows), title="shipped models: checkpoint=NAME, gnnpot info NAME")
 
 
 def _checkpoint(path: str | Path) -> dict[str, Any]:
@@ -88,6 +126,7 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
             key: card.get(key)
             for key in ("dtype", "level_of_theory", "trained_on", "finetuning", "gnnpot_version", "format_version")
         },
+        **{key: card.get(key) for key in CARD_FACTS},
     }
     console = Console()
     console.print(rich_table(facts_table({k: v for k, v in facts.items() if v is not None})))
@@ -100,6 +139,9 @@ def _checkpoint(path: str | Path) -> dict[str, Any]:
         console.print(rich_table(Table(columns, rows)))
     if card.get("metrics"):
         console.print(rich_table(metrics_table(card["metrics"])))
+        for title, key in (("source", "per_source"), ("elements", "per_element_group")):
+            if key in (card.get("held_out") or {}):
+                console.print(rich_table(held_out_table(card["held_out"][key], f"held out: {title}")))
         norms = born_norms_line(card["metrics"])
         if norms is not None:
             say(console, norms)
@@ -222,16 +264,9 @@ def _readable(summary: dict[str, Any]) -> dict[str, str]:
     return lines
 
 
-def _model_name(card: dict[str, Any]) -> str:
+def _model_name(card: Mapping[str, Any]) -> str:
     return str(card["model"].get("_target_", "unknown")).rpartition(".")[2]
 
 
-def _elements(card: dict[str, Any]) -> str:
+def _elements(card: Mapping[str, Any]) -> str:
     return ", ".join(str(symbol) for symbol in card.get("elements", []))
-
-
-def _trained_on(card: dict[str, Any]) -> str:
-    trained_on = card.get("trained_on")
-    if isinstance(trained_on, dict):
-        return str(trained_on.get("name", "unknown"))
-    return str(trained_on or "unknown")

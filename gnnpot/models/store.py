@@ -2,7 +2,7 @@
 
 Nothing in it can run code: the YAML is plain data and may name only classes of ``gnnpot.models``, the weights are
 safetensors. Loading is strict: every tensor must be there with its shape. A folder of n2p2 (``input.nn``) is read
-wherever a checkpoint is.
+wherever a checkpoint is. A card alone that says ``weights_url`` stands for weights that are fetched at their first use.
 """
 
 import hashlib
@@ -24,11 +24,15 @@ from gnnpot.config import build, check_class, pretrained_dir
 from gnnpot.errors import CheckpointError, ConfigError, did_you_mean
 from gnnpot.models.n2p2 import is_n2p2, load_n2p2
 from gnnpot.models.potential import Potential
+from gnnpot.models.published import published_weights
 
 FORMAT_VERSION = 4
 CARD = "model.yaml"
 WEIGHTS = "model.safetensors"
 ALLOWED = ("gnnpot.models",)
+LARGEST_SHIPPED = 5_000_000
+"""Bytes of a checkpoint that comes with gnnpot, with all that lies beside it."""
+
 UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³ (ASE sign)", "charge": "e"}
 
 
@@ -192,7 +196,8 @@ def load(path_or_name: str | Path, device: str | torch.device = "cpu", dtype: st
         dtype: ``float32`` or ``float64``; by default the precision it was trained in.
 
     Raises:
-        CheckpointError: unreadable, tampered with, incomplete, or of a newer format.
+        CheckpointError: unreadable, tampered with, incomplete, of a newer format, or published weights that cannot
+            be fetched.
     """
     folder = resolve(path_or_name)
     potential = _stored(folder) if (folder / CARD).is_file() else _n2p2(folder)
@@ -210,7 +215,10 @@ def _n2p2(folder: Path) -> Potential:
 def _stored(folder: Path) -> Potential:
     card = read_card(folder)
     _refuse_changed_model(folder / CARD, card)
-    weights = _read_weights(folder / WEIGHTS, card["weights_sha256"])
+    file = folder / WEIGHTS
+    if "weights_url" in card and not file.is_file():
+        file = published_weights(card, folder / CARD)
+    weights = _read_weights(file, card["weights_sha256"])
     for version in range(card["format_version"], FORMAT_VERSION):
         UPGRADES[version](card, weights)
     try:

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Pretraining of a shipped model: on a teacher's labels first, then on those of Materials Project.
+#
+#   benchmarks/pretraining/pretrain.sh NAME FOLDER [OVERRIDES...]     # NAME: mp-schnet | mp-gnnff | mp-hdnnp
+#
+# Results: FOLDER/runs/NAME-teacher and FOLDER/runs/NAME. TEACHER=none trains without a teacher, as long as both stages
+# together, into FOLDER/runs/NAME-alone: whether the teacher helps is seen on the same held-out frames. TEACHER_MINUTES
+# and MINUTES are the lengths of the stages. Overrides, as trainer.accelerator=gpu, go to all trainings, those of
+# model.* to the trainings that make a model. The same command goes on where it was stopped.
+#
+# FOLDER holds the frames: mp_train.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, and teacher.xyz. Where they are missing
+# they are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_FRAMES tries, by TEACHER_PYTHON, the
+# interpreter of an environment with CHGNet (8,000 frames take 2 hours of one core).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+name=${1:?which model: mp-schnet, mp-gnnff or mp-hdnnp}
+mkdir -p "${2:?the folder of the frames and the runs}" && cd "$2"
+teacher_minutes=${TEACHER_MINUTES:-40}
+minutes=${MINUTES:-80}
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+case $name in
+    mp-schnet) model=(model=schnet) ;;
+    mp-gnnff) model=(model=gnnff_conservative) ;;
+    mp-hdnnp) model=(model=hdnnp model.descriptors=moments model.network=shared) ;;
+    *) echo "$name: there is no such model; type mp-schnet, mp-gnnff or mp-hdnnp" >&2 && exit 1 ;;
+esac
+common=()
+for override in "${@:3}"; do
+    if [[ $override == model.* ]]; then model+=("$override"); else common+=("$override"); fi
+done
+if [ ! -f mp_stress.xyz ]; then
+    python "$here/data.py" "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}" .
+fi
+if [ "${TEACHER:-teacher.xyz}" = teacher.xyz ] && [ ! -f teacher.xyz ]; then
+    crystals=${GNNPOT_DATA:?name the folder with the data sets}/dielectrics_mp/mp_phonondb_bec_1520.xyz.gz
+    "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$crystals" teacher.xyz --frames "${TEACHER_FRAMES:-8000}"
+fi
+elements=$(python - mp_train.xyz mp_val.xyz mp_test.xyz mp_stress.xyz <<'PYTHON'
+import sys
+import ase.io
+print(",".join(sorted({s for file in sys.argv[1:] for atoms in ase.io.iread(file, ":") for s in atoms.symbols})))
+PYTHON
+)
+model+=("model.elements=[$elements]")
+files=(data.train_path=mp_train.xyz data.val_path=mp_val.xyz data.test_path=mp_test.xyz)
+of_files=(data.split.kind=null data.split.group_by=null)
+
+stage() {  # stage VERB RUN MINUTES [OVERRIDES...]
+    local run=runs/$2 go_on=() length
+    length=$(printf '00:%02d:%02d:00' $(($3 / 60)) $(($3 % 60)))
+    [ -f "$run/metrics.json" ] && return
+    [ -f "$run/last.ckpt" ] && go_on=("resume=$run")
+    gnnpot "$1" "run_dir=$run" "trainer.max_time=$length" "${@:4}" "${common[@]}" "${go_on[@]}"
+}
+
+if [ "${TEACHER:-teacher.xyz}" = none ]; then
+    stage fit "$name-alone" $((teacher_minutes + minutes)) experiment=mp_pretrain "${model[@]}" "${files[@]}" "${of_files[@]}"
+    exit
+fi
+stage fit "$name-teacher" "$teacher_minutes" experiment=mp_pretrain "${model[@]}" "data.path=${TEACHER:-teacher.xyz}" \
+    "data.split.fractions=[0.95,0.05,0]" "data.level_of_theory='labels of a teacher'"
+stage finetune "$name" "$minutes" "checkpoint=runs/$name-teacher" "${files[@]}" compare.scratch=false \
+    loss.forces.delta=0.1 loss.energy.delta=0.01 \
+    "data.level_of_theory='PBE or PBE+U as Materials Project computes them, total energies without corrections'"
