@@ -14,13 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gnnpot.apps import physics_tests as physics
+from gnnpot.apps import response_tests as response
 from gnnpot.apps.calculator import Calculator, prepared
 from gnnpot.apps.evaluate import write_json
 from gnnpot.apps.relax import minimizer
 from gnnpot.apps.structures import Repeat, load_structure
 from gnnpot.data.bundled import bundled_names
 from gnnpot.errors import GnnpotError
-from gnnpot.models.potential import Potential
+from gnnpot.keys import BORN, POLARIZATION
+from gnnpot.models.potential import Potential, available_properties
 from gnnpot.models.prediction import refuse_unfit
 from gnnpot.report.terminal import say
 
@@ -39,6 +41,7 @@ class Law:
     needs_volume: bool = False
     needs_void: bool = False
     """Whether it looks at atoms without periodic images."""
+    needs_polarization: bool = False
 
 
 LAWS = (
@@ -60,13 +63,27 @@ LAWS = (
     Law("net force", physics.net_force, "eV/Å", 1e-6),
     Law("symmetric force Jacobian", physics.nonconservativeness, "‖J-Jᵀ‖/‖J‖", 1e-4),
 )
-"""All laws but the conservation of energy, in the order of the table."""
+"""All laws of energies and forces but the conservation of energy, in the order of the table."""
+
+RESPONSE_LAWS = (
+    Law("rotation of Born charges", response.born_orientation_error, "e", 1e-6),
+    Law("Born charges add up to Q", response.sum_rule_error, "e/atom", 1e-9),
+    Law("Born charges = dP/dr", response.born_derivative_error, "e", 1e-6, needs_polarization=True),
+    Law("loop in a field: work left", response.work_on_a_loop, "∮dW/∮|dW|", 1e-6),
+)
+"""Those of the response to an electric field, of models that have a head for it."""
 
 DRIFT_TOLERANCE = 1.0
 """meV/atom/ps, over a short simulation of a small cell."""
 
 NOT_ASKED = {physics.net_force, physics.nonconservativeness}
 """What a direct-force model does not promise: measured and reported all the same."""
+
+NO_POLARIZATION = "a tensor head gives Born charges without a polarization"
+LEFT_ON_A_LOOP = (
+    f"{NO_POLARIZATION}: a field leaves this part of its work on atoms that move around a loop of "
+    f"{response.RADIUS:g} Å and come back. head=polarization leaves none"
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +126,9 @@ def check(
 
     Symmetries, extensivity, forces and stress against finite differences, smoothness at the cutoff, isolated atoms,
     slabs, wires and molecules, and the drift of the energy in a short simulation. Of a direct-force model the net
-    force and the asymmetry of its force Jacobian are reported: how far it is from any energy.
+    force and the asymmetry of its force Jacobian are reported: how far it is from any energy. Of a model with a
+    response head also Born charges: their orientation, their sum, dP/dr, and the work that a field leaves on atoms
+    that come back to where they were, zero with a polarization head and reported of a tensor head.
 
     Args:
         checkpoint: path or name of a trained model, or a potential.
@@ -133,7 +152,7 @@ def check(
     console = Console()
     with console.status("checking") as status:
         findings = []
-        for law in (*LAWS, _drift_law(temperature, timestep, steps)):
+        for law in _laws_for(potential, _drift_law(temperature, timestep, steps)):
             status.update(f"checking: {law.name}")
             findings.append(_finding(law, potential, atoms, rng))
     result = CheckResult(findings, atoms)
@@ -187,22 +206,39 @@ def _drift_law(temperature: float, timestep: float, steps: int) -> Law:
     return Law(name, drift, "meV/atom/ps", DRIFT_TOLERANCE, needs_energy=True)
 
 
+def _laws_for(potential: Potential, drift: Law) -> tuple[Law, ...]:
+    """The laws of what a model gives, in the order of the table."""
+    available = available_properties(potential.outputs)
+    of_forces = (*LAWS, drift) if "forces" in available else ()
+    return (*of_forces, *(RESPONSE_LAWS if BORN.name in available else ()))
+
+
 def _finding(law: Law, potential: Potential, atoms: Atoms, rng: np.random.Generator) -> Finding:
-    direct = not physics.has_energy(potential)
-    if law.needs_energy and direct:
-        return Finding(law.name, SKIPPED, None, law.unit, law.tolerance, "a direct-force model has no energy")
-    if law.needs_volume and not atoms.pbc.all():
-        return Finding(law.name, SKIPPED, None, law.unit, law.tolerance, f"no stress: pbc is {atoms.pbc.tolist()}")
-    if law.needs_void and potential.takes_charge:
-        remark = "charge: true asks for three periodic directions"
-        return Finding(law.name, SKIPPED, None, law.unit, law.tolerance, remark)
+    reason = _reason_to_skip(law, potential, atoms)
+    if reason is not None:
+        return Finding(law.name, SKIPPED, None, law.unit, law.tolerance, reason)
     try:
         value = law.measure(potential, atoms, rng)
     except GnnpotError as error:
         return Finding(law.name, FAILED, None, law.unit, law.tolerance, str(error))
-    if direct and law.measure in NOT_ASKED:
+    if not physics.has_energy(potential) and law.measure in NOT_ASKED:
         return Finding(law.name, REPORTED, value, law.unit, law.tolerance, "not promised by a direct-force model")
+    if law.measure is response.work_on_a_loop and POLARIZATION.name not in potential.outputs:
+        return Finding(law.name, REPORTED, value, law.unit, law.tolerance, LEFT_ON_A_LOOP)
     return Finding(law.name, PASSED if value <= law.tolerance else FAILED, value, law.unit, law.tolerance)
+
+
+def _reason_to_skip(law: Law, potential: Potential, atoms: Atoms) -> str | None:
+    """Why a law says nothing of this model or this structure; None where it does."""
+    if law.needs_energy and not physics.has_energy(potential):
+        return "a direct-force model has no energy"
+    if law.needs_polarization and POLARIZATION.name not in potential.outputs:
+        return NO_POLARIZATION
+    if law.needs_volume and not atoms.pbc.all():
+        return f"no stress: pbc is {atoms.pbc.tolist()}"
+    if law.needs_void and potential.takes_charge:
+        return "charge: true asks for three periodic directions"
+    return None
 
 
 def _print(result: CheckResult, model: str) -> None:

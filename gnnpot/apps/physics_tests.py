@@ -7,7 +7,7 @@ but for rounding, in units of eV and Å. Energies are compared per atom; of seve
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -24,6 +24,7 @@ Values = dict[str, Any]
 """Energy (float, eV), energies, forces and stress (3, 3), or forces alone."""
 
 Generator = np.random.Generator
+Quantity = TypeVar("Quantity", float, FloatArray)
 
 
 def has_energy(potential: Potential) -> bool:
@@ -115,7 +116,7 @@ def force_derivative_error(potential: Potential, atoms: Atoms, rng: Generator, n
         moved.positions[coordinate // 3, coordinate % 3] += step
         return float(values_of(potential, moved)["energy"])
 
-    errors = [forces.ravel()[c] + _derivative(partial(energy, int(c)), 1e-3) for c in chosen]
+    errors = [forces.ravel()[c] + central_difference(partial(energy, int(c)), 1e-3) for c in chosen]
     return largest(errors) / max(1.0, largest(forces))
 
 
@@ -133,7 +134,7 @@ def stress_derivative_error(potential: Potential, atoms: Atoms, rng: Generator) 
         return float(values_of(potential, moved)["energy"])
 
     pairs = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-    errors = [stress[a, b] - _derivative(partial(energy, a, b), 2e-4) / volume for a, b in pairs]
+    errors = [stress[a, b] - central_difference(partial(energy, a, b), 2e-4) / volume for a, b in pairs]
     return largest([*errors, largest(stress - stress.T)]) * volume / len(atoms)
 
 
@@ -323,8 +324,8 @@ def _orthogonal_error(potential: Potential, atoms: Atoms, matrix: FloatArray) ->
     return deviation(values_of(potential, turned), expected)
 
 
-def _derivative(function: Callable[[float], float], step: float) -> float:
-    """Central difference of fourth order at zero."""
+def central_difference(function: Callable[[float], Quantity], step: float) -> Quantity:
+    """Slope at zero by a central difference of fourth order."""
     near, far = function(step) - function(-step), function(2.0 * step) - function(-2.0 * step)
     return (8.0 * near - far) / (12.0 * step)
 

@@ -2,11 +2,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from ase.build import fcc111
 
-from gnnpot.apps.check import FAILED, LAWS, REPORTED, SKIPPED, check, example_structure
+from gnnpot.apps.check import FAILED, LAWS, REPORTED, RESPONSE_LAWS, SKIPPED, check, example_structure
 from gnnpot.errors import UnknownElementError
 from gnnpot.models.schnet import SchNet
+from tests.contract.conftest import rattled
+from tests.contract.test_heads import with_head
+
+HEADS = ("polarization", "born_tensor")
 
 
 def statuses(result):
@@ -34,6 +39,38 @@ def test_direct_forces_skip_the_energy_and_report_their_curl(swirling_forces):
     assert found["forces = -dE/dr"] == found["stress = dE/dε / V"] == SKIPPED
     assert found["symmetric force Jacobian"] == REPORTED
     assert found["rotation"] == FAILED
+
+
+def test_a_field_leaves_no_work_on_a_loop_with_a_polarization_and_some_with_a_tensor_head(capsys):
+    dipole, tensor = (check(with_head("schnet", name), rattled((2, 1, 1)), steps=3) for name in HEADS)
+    assert len(dipole.findings) == len(tensor.findings) == len(LAWS) + 1 + len(RESPONSE_LAWS)
+    assert {statuses(dipole)[law.name] for law in RESPONSE_LAWS} == {"passed"}
+    assert [statuses(tensor)[law.name] for law in RESPONSE_LAWS] == ["passed", "passed", SKIPPED, REPORTED]
+    left = tensor.findings[-1]
+    assert left.value > 1e-4 > 1e-6 > dipole.findings[-1].value
+    assert "∮dW/∮|dW|" in capsys.readouterr().out and "head=polarization leaves none" in left.remark
+
+
+def test_born_charges_that_do_not_add_up_or_turn_fail(monkeypatch):
+    model = with_head("schnet", "born_tensor")
+    derived = type(model.head).forward
+
+    def wrong(head, *inputs):
+        return {
+            name: born + 1e-3 * torch.diag(born.new_tensor([1.0, 0, 0]))
+            for name, born in derived(head, *inputs).items()
+        }
+
+    monkeypatch.setattr(type(model.head), "forward", wrong)
+    found = statuses(check(model, rattled((2, 1, 1)), steps=3))
+    assert found["rotation of Born charges"] == found["Born charges add up to Q"] == FAILED
+
+
+def test_a_model_of_born_charges_alone_meets_their_laws():
+    model = with_head("schnet", "polarization")
+    model.has_energy, model.outputs = False, model.head.outputs
+    found = check(model, rattled((2, 1, 1)))
+    assert found.ok and [f.name for f in found.findings] == [law.name for law in RESPONSE_LAWS]
 
 
 def test_slab_skips_the_stress_with_the_reason(argon_potential):
