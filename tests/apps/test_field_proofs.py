@@ -13,53 +13,32 @@ from torch import Tensor, nn
 
 from gnnpot.apps.calculator import Calculator
 from gnnpot.apps.ensembles import set_velocities
-from gnnpot.data.bundled import bundled_path
 from gnnpot.data.graph import AtomicGraph, collate, graph_from_atoms, sum_per_structure
-from gnnpot.data.readers import read
 from gnnpot.models.polarization import IonicCharges
 from gnnpot.models.potential import Potential, derive
-from gnnpot.models.response import ResponsePotential, build_head, joined
-from gnnpot.models.schnet import SchNet
-from gnnpot.nn.convolution import only_parameters
+from gnnpot.models.response import ResponsePotential
+from tests.apps.trained_response import NAMES, dipole_model, labelled_frames
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The compositions of the training set"),
     pytest.mark.filterwarnings("ignore:.*the ions carry their oxidation numbers and:gnnpot.errors.PhysicsWarning"),
 ]
 FIELD = np.array([0.03, 0.0, 0.1])
-NAMES = ("forces", "born_effective_charges")
 
 
 @pytest.fixture(scope="module")
-def frames() -> list[Atoms]:
+def frames() -> tuple[Atoms, ...]:
     """Of the bundled lithium oxide, with forces and Born charges of density functional theory; the calmest first."""
-    found = [a for a in read(bundled_path("Li2O")) if len(a) == 12 and "born_effective_charges" in a.calc.results]
-    return sorted(found, key=lambda atoms: np.abs(atoms.get_forces()).max())[:6]
+    return labelled_frames("Li2O")[:6]
 
 
 @pytest.fixture(scope="module")
-def trained(frames: list[Atoms]) -> ResponsePotential:
+def trained() -> ResponsePotential:
     """A small model that has learned forces and Born charges of a few frames."""
-    torch.manual_seed(0)
-    backbone = SchNet(["Li", "O"], 4.0, n_features=12, n_interactions=2, n_radial=8)
-    sizes = {"n_inputs": 12, "cutoff": 4.0, "n_channels": 8, "n_radial": 8, "hidden": 12}
-    target = {"_target_": "gnnpot.models.polarization.PolarizationHead", "charges": {"Li": 1, "O": -2}}
-    model = joined(backbone, build_head({**target, "elements": [3, 8], **sizes})).double()
-    graphs = [graph_from_atoms(atoms, 4.0) for atoms in frames]
-    model.learn_from(graphs)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for step in range(90):
-        graph = graphs[step % len(graphs)]
-        optimizer.zero_grad()
-        found = derive(model, graph, NAMES, differentiable=True)
-        loss = torch.stack([((found[name] - getattr(graph, name)) ** 2).mean() for name in NAMES]).sum()
-        with only_parameters():
-            loss.backward()
-        optimizer.step()
-    return model.requires_grad_(False).eval()
+    return dipole_model("Li2O")
 
 
-def test_the_model_has_learned(trained: ResponsePotential, frames: list[Atoms]) -> None:
+def test_the_model_has_learned(trained: ResponsePotential, frames: tuple[Atoms, ...]) -> None:
     graph = collate([graph_from_atoms(atoms, 4.0) for atoms in frames])
     for name, found in derive(trained, graph, NAMES).items():
         label = getattr(graph, name)
