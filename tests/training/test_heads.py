@@ -15,15 +15,19 @@ from ase.build import bulk
 from ase.calculators.morse import MorsePotential
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from gnnpot.data.bundled import bundled_path
 from gnnpot.data.graph import graph_from_atoms
+from gnnpot.data.labels import labels_of
 from gnnpot.data.readers import read
 from gnnpot.data.writers import write_extxyz
 from gnnpot.errors import ConfigError, DataWarning, PropertyNotAvailableError
+from gnnpot.models.heads import with_sum_rule
 from gnnpot.models.potential import derive
 from gnnpot.models.prediction import predict
 from gnnpot.models.response import ResponsePotential, build_head, joined
 from gnnpot.models.schnet import SchNet
 from gnnpot.models.store import load
+from gnnpot.nn.convolution import only_parameters
 from gnnpot.report.html import write_report
 from gnnpot.training.fit import fit
 from gnnpot.training.module import TrainingModule
@@ -38,6 +42,7 @@ SMALL_HEADS = {
     "polarization": {"n_channels": 4, "n_radial": 6, "hidden": 8},
     "born_tensor": {"n_channels": 4, "n_radial": 6, "hidden": 8},
 }
+BORN = "born_effective_charges"
 ALL = ("energy", "forces", "stress", "born_effective_charges", "polarization")
 
 
@@ -262,23 +267,50 @@ def test_a_broken_training_goes_on_bitwise(
     assert_same_run(tmp_path / "broken", tmp_path / "straight")
 
 
-def test_an_antisymmetric_part_is_learned() -> None:
-    """Tensors without symmetry, one frame: what a symmetric head could never fit."""
+def error_after_learning(
+    head: dict[str, Any], charges: dict[str, float], atoms: ase.Atoms, label: torch.Tensor, steps: int
+) -> float:
+    """RMSE in e of SchNet with this head, trained on the Born charges of one frame in double precision."""
+    torch.manual_seed(0)
+    backbone = SchNet(list(charges), 4.0, n_features=16, n_interactions=1, n_radial=8)
+    made = {**head, "elements": list(backbone.elements), "n_inputs": 16, "cutoff": 4.0}
+    model = joined(backbone, build_head(made)).double()
+    graph = graph_from_atoms(atoms, 4.0).replace(born_effective_charges=label)
+    model.learn_response_from([graph])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    annealed = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        born = derive(model, graph, ["born_effective_charges"], differentiable=True)["born_effective_charges"]
+        loss = ((born - label) ** 2).mean()
+        with only_parameters():
+            loss.backward()
+        optimizer.step()
+        annealed.step()
+    return float(loss.detach()) ** 0.5
+
+
+def test_any_tensors_are_learned() -> None:
+    """Random ones, without symmetry: what a symmetric head could never fit."""
     atoms = salt(1, seed=5)[0] * (2, 1, 1)
     rng = np.random.default_rng(0)
     atoms.positions += rng.normal(0, 0.2, atoms.positions.shape)
     target = rng.normal(0, 0.3, (4, 3, 3))
     label = torch.from_numpy(target - target.mean(axis=0))
-    torch.manual_seed(0)
-    backbone = SchNet([11, 17], 4.0, n_features=16, n_interactions=2, n_radial=8)
-    sizes = {"n_inputs": 16, "cutoff": 4.0, "n_channels": 16, "hidden": 32}
-    model = joined(backbone, build_head({**with_head("born_tensor"), "elements": [11, 17], **sizes})).double()
+    sizes = {"n_channels": 16, "n_radial": 8, "hidden": 32}
+    error = error_after_learning({**with_head("born_tensor"), **sizes}, {"Na": 1, "Cl": -1}, atoms, label, 150)
+    assert error < 1e-3 * float(label.std())
+
+
+def test_the_antisymmetric_part_of_a_frame_is_learned(head: str) -> None:
+    """Of lithium oxide from first principles, its tensors projected on their sum rule, below 1e-3 e by either head."""
+    labelled = [a for a in read(bundled_path("Li2O")) if len(a) == 12 and BORN in labels_of(a)]
+    antisymmetric = [np.square(z - z.transpose(0, 2, 1)).mean() for z in (labels_of(a)[BORN] for a in labelled)]
+    atoms = labelled[int(np.argmax(antisymmetric))]
     graph = graph_from_atoms(atoms, 4.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
-    for _ in range(200):
-        optimizer.zero_grad()
-        born = derive(model, graph, ["born_effective_charges"], differentiable=True)["born_effective_charges"]
-        loss = ((born - label) ** 2).mean()
-        loss.backward()
-        optimizer.step()
-    assert float(loss.detach()) ** 0.5 < 1e-2 * float(label.std())
+    label = with_sum_rule(graph.born_effective_charges, graph)
+    sizes = {"n_channels": 32, "n_radial": 16, "hidden": 32}
+    if head == "polarization":
+        sizes["charges"] = {"Li": 1, "O": -2}
+    error = error_after_learning({**with_head(head), **sizes}, {"Li": 1, "O": -2}, atoms, label, 150)
+    assert error < 1e-3 < 1e-2 < float((label - label.transpose(1, 2)).std()) / 2
