@@ -7,14 +7,17 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
-from ase.build import make_supercell
+from ase import Atoms, units
+from ase.build import bulk, make_supercell
 
+from gnnpot import phonon
 from gnnpot.apps import response_tests as laws
 from gnnpot.apps.calculator import Calculator
 from gnnpot.data.bundled import bundled_path
 from gnnpot.data.graph import collate, graph_from_atoms
+from gnnpot.data.labels import labels_of
 from gnnpot.data.readers import read
+from gnnpot.keys import COULOMB_CONSTANT
 from gnnpot.models.potential import derive
 from gnnpot.models.prediction import predict
 from gnnpot.models.response import ResponsePotential, build_head, joined
@@ -207,6 +210,21 @@ def test_frames_without_born_charges_leave_the_gradient_as_it_is(model: Response
     for name, expected in gradients[0].items():
         assert expected.abs().max() > 0.0 or name.endswith("bias"), name
         torch.testing.assert_close(gradients[1][name], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_splitting_of_magnesium_oxide(tmp_path: Path) -> None:
+    """ω_LO² - ω_TO² = e²Z²/(ε0 ε∞ V μ) with the model's own Z, which is that of first principles; ε∞ is a label."""
+    model = dipole_model("MgO")
+    label = labels_of(labelled_frames("MgO", primitive=True)[0])["dielectric_tensor"].trace() / 3
+    settings = {"mesh": 10.0, "points": 3, "t_step": 500.0, "dielectric": label, "output": tmp_path / "out"}
+    found = phonon(model, bulk("MgO", "rocksalt", a=4.192), **settings)
+    masses, charge = found.primitive.get_masses(), abs(found.born[0, 0, 0])
+    assert charge == pytest.approx(1.93, abs=0.03)
+    reduced = masses.prod() / masses.sum()
+    squared = 4 * np.pi * COULOMB_CONSTANT * charge**2 / (label * found.primitive.get_volume() * reduced)
+    for longitudinal in found.longitudinal.values():
+        split = longitudinal[5] ** 2 - found.gamma[5] ** 2
+        assert split == pytest.approx(squared * (units.fs * 1e3 / (2 * np.pi)) ** 2, rel=1e-5)
 
 
 OTHERS = {
