@@ -19,13 +19,14 @@ from gnnpot.apps.progress import StepProgress
 from gnnpot.apps.relax import minimizer
 from gnnpot.apps.structures import load_structure
 from gnnpot.data.files import replacing
+from gnnpot.data.readers.phonopy_born import write_phonopy_born
 from gnnpot.errors import ConfigError, DataError, DataWarning, PropertyNotAvailableError, SimulationError
 from gnnpot.keys import COULOMB_CONSTANT
 from gnnpot.models.potential import Potential
 from gnnpot.report.phonons import gamma_table, phonon_page, sentences
 from gnnpot.report.terminal import rich_table, say
 
-FILES = ("phonon.json", "report.html", "bands.svg", "thermal.svg", "phonopy.yaml")
+FILES = ("phonon.json", "report.html", "bands.svg", "thermal.svg", "phonopy.yaml", "BORN")
 MOST_RELAXATION_STEPS = 3000
 RESIDUAL_FORCE = 0.02
 """eV/Å on an atom at its place, above which the expansion is not about a minimum."""
@@ -39,7 +40,7 @@ class PhononResult:
     """What a lattice-dynamics calculation found."""
 
     output: Path
-    """Folder with ``phonon.json``, ``report.html``, figures and ``phonopy.yaml``."""
+    """Folder with ``phonon.json``, ``report.html``, figures, ``phonopy.yaml`` and ``BORN``."""
     atoms: Atoms
     """The structure that the displacements are about, relaxed if asked."""
     primitive: Atoms
@@ -94,7 +95,7 @@ def phonon(
         t_max: K, end of the thermal properties.
         t_step: K.
         symprec: Å, tolerance of symmetries.
-        output: folder for ``phonon.json``, ``report.html``, ``bands.svg``, ``thermal.svg`` and ``phonopy.yaml``.
+        output: folder for ``phonon.json``, ``report.html``, figures, ``phonopy.yaml`` and, where Z is used, ``BORN``.
         overwrite: replace an earlier calculation in ``output``.
         device: where the model runs.
 
@@ -317,7 +318,17 @@ def _write(result: PhononResult, crystal: Any) -> None:
             temporary.write_bytes(figure.image)
     with replacing(result.output / "phonopy.yaml") as temporary:
         crystal.save(temporary)
+    _write_born(result)
     page.write(result.output / "report.html")
+
+
+def _write_born(result: PhononResult) -> None:
+    """phonopy takes up a ``BORN`` that it finds: none of an earlier calculation stays."""
+    if result.born is None:
+        (result.output / "BORN").unlink(missing_ok=True)
+        return
+    dielectric = result.record["electric"]["dielectric_electronic"]
+    write_phonopy_born(result.output / "BORN", result.primitive, result.born, dielectric)
 
 
 def _warn(result: PhononResult) -> None:
@@ -344,4 +355,5 @@ def _print(result: PhononResult) -> None:
     console.print(rich_table(gamma_table(record)))
     for sentence in sentences(record):
         say(console, sentence)
-    say(console, f"Written to {result.output}: report.html, phonon.json, bands.svg, phonopy.yaml")
+    files = "report.html, phonon.json, bands.svg, phonopy.yaml" + ("" if result.born is None else ", BORN")
+    say(console, f"Written to {result.output}: {files}")

@@ -15,7 +15,8 @@ from gnnpot import phonon
 from gnnpot.apps import lattice_dynamics as dynamics
 from gnnpot.apps.nonanalytic import dielectric_tensor, ionic_dielectric
 from gnnpot.data.graph import edge_vectors, sum_over_neighbors
-from gnnpot.data.labels import attach_labels
+from gnnpot.data.labels import attach_labels, labels_of
+from gnnpot.data.readers import read
 from gnnpot.data.readers.phonopy_born import write_phonopy_born
 from gnnpot.errors import ConfigError, DataError, DataWarning
 from gnnpot.keys import COULOMB_CONSTANT
@@ -91,7 +92,7 @@ def test_files_hold_what_a_reader_needs(polar):
     page = (polar.output / "report.html").read_text()
     assert "LO-TO splitting" in page and "ε∞" in page
     assert {p.name for p in polar.output.iterdir()} == {
-        "phonon.json", "report.html", "bands.svg", "thermal.svg", "splitting.svg", "phonopy.yaml"
+        "phonon.json", "report.html", "bands.svg", "thermal.svg", "splitting.svg", "phonopy.yaml", "BORN"
     }  # fmt: skip
     assert "born_effective_charge" in (polar.output / "phonopy.yaml").read_text()
 
@@ -115,10 +116,12 @@ def test_phonopy_finds_the_longitudinal_modes_in_files_of_ours(tmp_path):
     cell = Atoms("MgO", scaled_positions=[[0, 0, 0], [0.47, 0.52, 0.51]], cell=vectors, pbc=True)
     found = phonon(Lopsided(), cell, dielectric=EPSILON, output=tmp_path / "out", **FAST)
     np.testing.assert_allclose(found.born[0], CHARGE * (np.eye(3) + SKEWED), atol=1e-9)
+    (ours,) = read(found.output / "BORN")
+    np.testing.assert_allclose(labels_of(ours)["born_effective_charges"], found.born, atol=1e-7)
+    write_phonopy_born(tmp_path / "TRANSPOSED", found.primitive, found.born.transpose(0, 2, 1), EPSILON * np.eye(3))
     apart = []
-    for tensors in (found.born, found.born.transpose(0, 2, 1)):
-        write_phonopy_born(tmp_path / "BORN", found.primitive, tensors, EPSILON * np.eye(3))
-        theirs = phonopy.load(tmp_path / "out" / "phonopy.yaml", born_filename=tmp_path / "BORN", log_level=0)
+    for born in (found.output / "BORN", tmp_path / "TRANSPOSED"):
+        theirs = phonopy.load(found.output / "phonopy.yaml", born_filename=born, log_level=0)
         theirs.symmetrize_force_constants(show_drift=False)
         modes = [dynamics.gamma_modes(theirs, direction).frequencies for direction in dynamics.DIRECTIONS.values()]
         apart.append(np.abs(np.array(modes) - list(found.longitudinal.values())).max())
