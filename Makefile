@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test gates lint clean
 
 help:  ## show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ demo: install  ## train SchNet on bundled Li2O data, test it, write runs/demo/re
 
 test: install  ## run all tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --cov=gnnpot --cov-report=term
+
+gates: install  ## train on real data, and test that Born charges are accurate (minutes each; GNNPOT_DATA names more data)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --gates tests/test_accuracy.py
 
 lint: install  ## style and types
 	$(BIN)/ruff check .

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--gates``: also train what takes minutes."""
+    parser.addoption("--gates", action="store_true", help="also train the models of tests/test_accuracy.py (minutes)")
+
+
 @pytest.fixture(scope="session")
 def gnnpot_data() -> Path:
     """Folder of the larger first-principles data sets."""
