@@ -31,7 +31,7 @@ done
 # Other backbones.
 born_cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
 born_cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization
-born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 15 model=gnnff_conservative head=polarization
+born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 30 model=gnnff_conservative head=polarization
 
 # Label efficiency on SiO2: energies and forces of all training frames, Born charges of n; joint, and on a frozen potential.
 born_cell SiO2-schnet SiO2 40 batch_size=2

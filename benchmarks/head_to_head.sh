@@ -24,7 +24,7 @@ grouped=(data.split.kind=grouped "data.split.fractions=[0.85,0.05,0.1]")
 charged=("data.path=$(files gan_charged 'vn*.xyz.gz')" "${grouped[@]}" data.split.group_by=tag)
 cell GaN_VN-hdnnp model=hdnnp model.charge=true "${charged[@]}" trainer.max_epochs=40
 cell GaN_VN-hdnnp-without_charge model=hdnnp "${charged[@]}" trainer.max_epochs=15
-cell GaN_VN-gnnff_conservative model=gnnff_conservative model.charge=true "${charged[@]}" trainer.max_epochs=8
+cell GaN_VN-gnnff_conservative model=gnnff_conservative model.charge=true "${charged[@]}" trainer.max_epochs=12
 
 # GaN without defects.
 pristine=("data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz")
@@ -37,7 +37,8 @@ auli=("data.path=$(files auli 'bulk_*.xyz.gz')")
 [ -d "$output/auli" ] || python "$(dirname "$0")/auli_trajectories.py" "$GNNPOT_DATA/auli" "$output/auli"
 trajectories=("data.path=$output/auli/bulk_*.xyz" "${grouped[@]}" data.split.group_by=trajectory)
 cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=20 data.cache_limit=20e9
-cell AuLi-gnnff_conservative model=gnnff_conservative "${auli[@]}" "${random[@]}" trainer.max_epochs=6
+cell AuLi-hdnnp-energy_only experiment=auli_energy_only "${auli[@]}" "${random[@]}" trainer.max_epochs=60
+cell AuLi-gnnff_conservative model=gnnff_conservative "${auli[@]}" "${random[@]}" trainer.max_epochs=8
 cell AuLi_grouped-hdnnp model=hdnnp "${trajectories[@]}" trainer.max_epochs=10 data.cache_limit=20e9
 
 # mlearn: official training and test files; three seeds on silicon.
@@ -50,10 +51,10 @@ for seed in 0 1 2; do
             "seed=$seed" "data.split.seed=$seed"
     done
 done
-for element in Li Cu; do
-    cell "mlearn-$element-hdnnp" model=hdnnp $(official $element) trainer.max_epochs=60
-    cell "mlearn-$element-gnnff_conservative" model=gnnff_conservative $(official $element) trainer.max_epochs=10
-done
+cell mlearn-Li-hdnnp model=hdnnp $(official Li) trainer.max_epochs=60
+cell mlearn-Cu-hdnnp model=hdnnp $(official Cu) trainer.max_epochs=200
+cell mlearn-Li-gnnff_conservative model=gnnff_conservative $(official Li) trainer.max_epochs=20
+cell mlearn-Cu-gnnff_conservative model=gnnff_conservative $(official Cu) trainer.max_epochs=10
 
 # Li10GeP2S12: kinds of functions; random, and by the kind of structure.
 lgps=("data.path=$(files lgps 'LGPS*.xyz.gz')")
@@ -65,5 +66,5 @@ for kind in pairwise weighted chebyshev; do
     cell "LGPS_kinds-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=4
 done
 cell LGPS-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${random[@]}" trainer.max_epochs=4
-cell LGPS_kinds-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=3
-cell AuLi_grouped-gnnff_conservative model=gnnff_conservative "${trajectories[@]}" trainer.max_epochs=3
+cell LGPS_kinds-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=2
+cell AuLi_grouped-gnnff_conservative model=gnnff_conservative "${trajectories[@]}" trainer.max_epochs=2
