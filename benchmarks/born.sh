@@ -28,6 +28,13 @@ for head in polarization born_tensor; do
     born_cell "dielectrics-schnet-$head" dielectrics 25 "head=$head"
 done
 
+# The polarization head with vectors alone, as all of them were before tensors were among the moments.
+vectors=(head=polarization head.l_max=1)
+born_cell SiO2-schnet-polarization-vectors SiO2 40 "${vectors[@]}" batch_size=2
+born_cell SiO2-gnnff_conservative-polarization-vectors SiO2 24 model=gnnff_conservative "${vectors[@]}"
+born_cell BaTiO3-schnet-polarization-vectors BaTiO3 60 "${vectors[@]}" batch_size=1
+born_cell dielectrics-schnet-polarization-vectors dielectrics 25 "${vectors[@]}"
+
 # Other backbones.
 born_cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
 born_cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization

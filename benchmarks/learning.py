@@ -1,8 +1,8 @@
 """How the errors of the benchmark's cells fell while they were trained: `python learning.py RESULTS PLOT.svg`.
 
 RESULTS holds a folder for each cell with the ``log.csv`` of its run. One panel for each system: force errors (MAE) of
-the validation part after every epoch against the training time, a line for each cell. The learning rate anneals to the end
-of a budget, so that a longer budget begins with a line of its own, and does not go on where a shorter one ended.
+the validation part after every epoch against the training time, a line for each cell. The learning rate anneals to the
+end of a budget, so that a longer budget begins with a line of its own, and does not go on where a shorter one ended.
 """
 
 import argparse

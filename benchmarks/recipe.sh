@@ -21,6 +21,17 @@ cell GaN-hdnnp-batch_1 model=hdnnp "${gan[@]}" trainer.max_epochs=20 batch_size=
 cell Li-hdnnp model=hdnnp "${li[@]}" trainer.max_epochs=40
 cell Li-hdnnp-5.5 model=hdnnp "${li[@]}" trainer.max_epochs=40 model.cutoff=5.5
 
+cell Cu-hdnnp model=hdnnp "data.path=$GNNPOT_DATA/mlearn/Cu_train.xyz*" "${random[@]}" trainer.max_epochs=60
+cell Cu-hdnnp-200_epochs model=hdnnp "data.path=$GNNPOT_DATA/mlearn/Cu_train.xyz*" "${random[@]}" trainer.max_epochs=200
+
+# Radii of a graph network: 42 neighbors, as gallium nitride has within 5 Å, ask for 5.8 Å in lithium and 6 Å in silicon.
+near=(model.cutoff=5 model.triplet_cutoff=4)
+si=("data.path=$GNNPOT_DATA/mlearn/Si_train.xyz" "${random[@]}")
+cell Li-gnnff_conservative-6.2 model=gnnff_conservative "${li[@]}" trainer.max_epochs=10 model.cutoff=6.2 model.triplet_cutoff=5
+cell Li-gnnff_conservative-5 model=gnnff_conservative "${li[@]}" trainer.max_epochs=10 "${near[@]}"
+cell Si-gnnff_conservative model=gnnff_conservative "${si[@]}" trainer.max_epochs=15
+cell Si-gnnff_conservative-5 model=gnnff_conservative "${si[@]}" trainer.max_epochs=15 "${near[@]}"
+
 # Gaussians of one spacing, as before, in the other trainings of SchNet and GNNFF, so that they differ in one setting.
 narrow=model.gaussian_width=1
 cell GaN-schnet model=schnet "${gan[@]}" trainer.max_epochs=15
