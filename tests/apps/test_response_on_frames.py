@@ -9,10 +9,12 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import bulk, make_supercell
+from ase.md.verlet import VelocityVerlet
 
 from gnnpot import phonon
 from gnnpot.apps import response_tests as laws
 from gnnpot.apps.calculator import Calculator
+from gnnpot.apps.ensembles import set_velocities
 from gnnpot.data.bundled import bundled_path
 from gnnpot.data.graph import collate, graph_from_atoms
 from gnnpot.data.labels import labels_of
@@ -210,6 +212,18 @@ def test_frames_without_born_charges_leave_the_gradient_as_it_is(model: Response
     for name, expected in gradients[0].items():
         assert expected.abs().max() > 0.0 or name.endswith("bias"), name
         torch.testing.assert_close(gradients[1][name], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_center_of_mass_rests_for_ten_picoseconds(head: str) -> None:
+    model = MODELS[head]("MgO")
+    atoms = in_field(model, labelled_frames("MgO", primitive=True)[0])
+    set_velocities(atoms, 300.0, 3 * len(atoms) - 3, np.random.default_rng(0))
+    dynamics, speeds, ang_per_ps = VelocityVerlet(atoms, 4.0 * units.fs), [], units.fs * 1e3
+    dynamics.attach(lambda: speeds.append(np.abs(atoms.get_velocities()).max() * ang_per_ps), interval=50)
+    dynamics.run(2500)
+    momentum = atoms.get_momenta().sum(axis=0)
+    np.testing.assert_allclose(momentum / atoms.get_masses().sum() * ang_per_ps, 0.0, atol=1e-10)
+    assert max(speeds) > 1.0
 
 
 def test_splitting_of_magnesium_oxide(tmp_path: Path) -> None:
