@@ -66,10 +66,8 @@ class Potential(nn.Module):
     """Peak of the learning rate that suits the model, where a configuration names none."""
     fewest_structures: int = 4
     """Of a batch, where a configuration leaves its size to the data: fewer make a step costly or its gradient noisy."""
-    n_neighbors: int = 55
-    """Neighbors of an atom on average within the cutoff, where a configuration leaves that to the data."""
-    shortest_cutoff: float = 4.5
-    """Å, of a cutoff that is left to the data. Covalent crystals have their second shell within 4.5 Å."""
+    n_neighbors, shortest_cutoff = 55, 4.5
+    """Where a configuration leaves the cutoff to the data: neighbors of an atom on average, and the least radius, Å."""
     takes_new_elements: bool = True
     """Whether a trained model can get rows for further elements in its tables."""
 
