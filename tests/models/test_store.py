@@ -9,11 +9,14 @@ import pytest
 import torch
 import yaml
 from ase import Atoms
+from ase.build import bulk
 
 from gnnpot.data.graph import graph_from_atoms
 from gnnpot.errors import CheckpointError
 from gnnpot.models import store
+from gnnpot.models.polarization import PolarizationHead
 from gnnpot.models.potential import derive
+from gnnpot.models.response import joined
 from gnnpot.models.schnet import SchNet
 
 RESOURCES = Path(__file__).parents[1] / "resources"
@@ -45,12 +48,28 @@ def sign_card(folder):
 
 def test_card_is_readable_and_complete(folder):
     card = yaml.safe_load((folder / store.CARD).read_text())
-    assert card["format_version"] == 3
+    assert card["format_version"] == 4
     assert card["elements"] == ["Li", "O"]
     assert card["reference_energies_ev"] == {"Li": 0.0, "O": 0.0}
     assert card["units"]["energy"] == "eV"
     assert card["level_of_theory"] == "PBEsol"
     assert card["model"]["cutoff"] == 4.0
+
+
+def test_models_of_older_formats_stay_what_they_are(tmp_path):
+    torch.manual_seed(0)
+    backbone = SchNet(["Li", "O"], cutoff=4.0, n_features=8, n_radial=6, n_interactions=1, gaussian_width=1.0)
+    head = PolarizationHead(backbone.elements, 8, 4.0, {"Li": 1, "O": -2}, n_channels=4, n_radial=6, l_max=1)
+    model = joined(backbone, head)
+    folder = store.save(model, tmp_path / "model")
+    card = yaml.safe_load((folder / store.CARD).read_text())
+    del card["model"]["head"]["l_max"], card["model"]["backbone"]["gaussian_width"]
+    edit_card(folder, format_version=2, model=card["model"])
+    sign_card(folder)
+    graph = graph_from_atoms(bulk("OLi2", "fluorite", a=4.6), 4.0, dtype=torch.float32)
+    wanted, found = (derive(m, graph, ["energy", "polarization"]) for m in (model.eval(), store.load(folder)))
+    assert torch.equal(found["energy"], wanted["energy"])
+    assert torch.equal(found["polarization"], wanted["polarization"])
 
 
 def test_load_by_folder_run_directory_and_dtype(model, folder):
