@@ -38,14 +38,18 @@ born_cell dielectrics-schnet-polarization-vectors dielectrics 25 "${vectors[@]}"
 # Other backbones.
 born_cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
 born_cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization
-born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 30 model=gnnff_conservative head=polarization
+born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 60 model=gnnff_conservative head=polarization
 
 # Label efficiency on SiO2: energies and forces of all training frames, Born charges of n; joint, and on a frozen potential.
+# Polarization heads with vectors alone.
+of_head() {
+    if [ "$1" = polarization ]; then echo head=polarization head.l_max=1; else echo "head=$1"; fi
+}
 born_cell SiO2-schnet SiO2 40 batch_size=2
 for n in 10 20 40 80; do
     for head in polarization born_tensor; do
-        born_cell "SiO2-joint-$head-$n" "SiO2_$n" 20 "head=$head" batch_size=2
-        born_cell "SiO2-frozen-$head-$n" "SiO2_$n" 20 "head=$head" "checkpoint=$output/SiO2-schnet" "freeze=[backbone]" \
+        born_cell "SiO2-joint-$head-$n" "SiO2_$n" 20 $(of_head "$head") batch_size=2
+        born_cell "SiO2-frozen-$head-$n" "SiO2_$n" 20 $(of_head "$head") "checkpoint=$output/SiO2-schnet" "freeze=[backbone]" \
             batch_size=2
     done
 done

@@ -60,7 +60,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print("| work | together, structures/s | one by one | ratio |\n|---|---:|---:|---:|")
     frames = crystals(200, bulk("Si"), 2)
-    for model in (SchNet(["Si"]), GNNFFConservative(["Si"])):
+    for model in (SchNet(["Si"]), GNNFFConservative(["Si"], cutoff=5.0)):
         ready = model.eval().requires_grad_(False)
         both = rates(200, lambda m=ready: predict(m, frames), lambda m=ready: predict(m, frames, batch_size=1))
         print(line(f"predict, {model.title}", *both), flush=True)

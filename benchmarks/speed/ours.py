@@ -26,7 +26,7 @@ def prepare(row: str, data: Path) -> Work:
     if kind == "md":
         return _dynamics(SchNet(["Si"], **SCHNET), data, int(size))
     if kind == "chgnet":
-        return _dynamics(GNNFFConservative(["Si"]), data, int(size))
+        return _dynamics(GNNFFConservative(["Si"], cutoff=5.0), data, int(size))
     if kind == "gnnff":
         return _gnnff(data, training=size == "training")
     return {

@@ -21,7 +21,7 @@ class GNNFFBackbone(Potential):
 
     Args:
         elements: symbols or atomic numbers; null in a configuration: those of the training data.
-        cutoff: radius of the neighborhoods, Å.
+        cutoff: radius of the neighborhoods, Å, a number.
         n_features: width of the node features.
         n_edge_features: width of the edge features, and number of Gaussians of the distance.
         gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
@@ -41,7 +41,7 @@ class GNNFFBackbone(Potential):
     def __init__(
         self,
         elements: Sequence[int | str] | None = None,
-        cutoff: float = 5.0,
+        cutoff: float | None = None,
         n_features: int = 64,
         n_edge_features: int = 32,
         gaussian_width: float = 2.0,

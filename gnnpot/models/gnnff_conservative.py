@@ -28,7 +28,7 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
 
     Args:
         elements: symbols or atomic numbers; null in a configuration: those of the training data.
-        cutoff: radius of the neighborhoods, Å.
+        cutoff: radius of the neighborhoods, Å; null in a configuration: by the number of neighbors in the data.
         n_features: width of the node features.
         n_edge_features: width of the edge features, and number of Gaussians of the distance.
         gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
@@ -57,7 +57,7 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     def __init__(
         self,
         elements: Sequence[int | str] | None = None,
-        cutoff: float = 5.0,
+        cutoff: float | None = None,
         n_features: int = 64,
         n_edge_features: int = 32,
         gaussian_width: float = 2.0,

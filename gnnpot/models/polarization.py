@@ -77,7 +77,7 @@ class PolarizationHead(ResponseHead):
 
     V_ic = Σ_j w_c(h_j, r_ij) r̂_ij and D_ic = Σ_j w_c(h_j, r_ij) r̂_ij ⊗ r̂_ij the vectors and the tensors of
     `gnnpot.nn.moments.NeighborMoments`, and r_i the positions as the caller keeps them: unwrapped. Vectors alone say
-    where neighbors of a kind lie; turned by the tensors, they say how much easier a dipole follows one axis than another.
+    where neighbors of a kind lie; turned by the tensors, how much easier a dipole follows one axis than another.
     Z[i, a, b] = ∂P_a/∂r_ib follows in `derive`. The dipoles know differences of positions alone, so that ΣZ = Q·1
     holds identically, Z is free of curl, and an ion that leaves the cell on one side and comes back on the other
     changes P by q0 times a lattice vector and Z not at all.

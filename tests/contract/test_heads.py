@@ -325,7 +325,7 @@ def test_an_ion_that_crosses_the_boundary(response):
 
 def test_a_path_across_the_boundary_is_continuous(response):
     atoms = rattled(seed=20)
-    step = atoms.cell.array[0] / 400
+    step = atoms.cell.array[0] / 4000
     found = []
     for k in range(8):
         moved = atoms.copy()
