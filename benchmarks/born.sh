@@ -36,6 +36,7 @@ born_cell BaTiO3-schnet-polarization-vectors BaTiO3 60 "${vectors[@]}" batch_siz
 born_cell dielectrics-schnet-polarization-vectors dielectrics 25 "${vectors[@]}"
 
 # Other backbones.
+born_cell SiO2-hdnnp-polarization-vectors SiO2 40 model=hdnnp "${vectors[@]}" batch_size=2
 born_cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
 born_cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization
 born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 60 model=gnnff_conservative head=polarization
