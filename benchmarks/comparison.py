@@ -2,7 +2,7 @@
 
     python benchmarks/comparison.py benchmarks/results
 
-Cells without ``metrics.json`` are "unfinished"; ¹ marks Gaussians of one spacing.
+Cells without ``metrics.json`` are "unfinished"; ¹ marks a GNNFF whose cutoff was given, not taken from the data.
 """
 
 import json
@@ -21,6 +21,7 @@ SYSTEMS = (
     ("Li10GeP2S12, random", "LGPS"),
     ("Li10GeP2S12, by the kind of structure", "LGPS_kinds"),
 )
+OTHERS = ("GaN_VN-hdnnp-without_charge", "AuLi-hdnnp-energy_only")
 MODELS = ("hdnnp", "gnnff_conservative", "schnet")
 UNITS = {"energy": "mev_per_atom", "forces": "mev_per_ang"}
 
@@ -42,7 +43,7 @@ def cell(folder: Path, names: list[str], kind: str) -> str:
         parts.append(f"{statistics.mean(values):.{digits}f}{deviation}")
     minutes = statistics.mean(run["timing"]["training_cpu_s"] for run in runs) / 60
     model = yaml.safe_load((found[0] / "config.yaml").read_text(encoding="utf-8"))["model"]
-    mark = "¹" if model.get("gaussian_width") == 1.0 else ""
+    mark = "¹" if model["_target_"].endswith("GNNFFConservative") and model["cutoff"] is not None else ""
     return f"{', '.join(parts)} ({len(runs)} x {minutes:.1f} min){mark}"
 
 
@@ -54,6 +55,8 @@ def main(results: str) -> None:
     for title, name in SYSTEMS:
         runs = ["hdnnp-pairwise" if name.startswith("LGPS") and m == "hdnnp" else m for m in MODELS]
         print(f"| {title} | {' | '.join(cell(folder, [f'{name}-{run}'], 'rmse') for run in runs)} |")
+    for name in OTHERS:
+        print(f"| {name} | {cell(folder, [name], 'rmse')} | – | – |")
     print(f"\nMAE, official test files of mlearn\n\n{header}")
     for element in ("Si", "Li", "Cu"):
         seeds = [f"-seed{k}" for k in range(3)] if element == "Si" else [""]

@@ -26,9 +26,9 @@ def curve(log: Path) -> tuple[list[float], list[float]]:
 
 
 def cells_by_system(results: Path) -> dict[str, list[Path]]:
-    """Folders that hold a log; the system is what stands before the name of the model."""
+    """Folders with force errors in a log; the system is what stands before the name of the model."""
     found: dict[str, list[Path]] = {}
-    for log in sorted(results.glob("*/log.csv")):
+    for log in sorted(log for log in results.glob("*/log.csv") if curve(log)[1]):
         name = log.parent.name
         system = min((name.partition(f"-{model}")[0] for model in COLORS), key=len)
         found.setdefault(system, []).append(log.parent)
