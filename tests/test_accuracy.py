@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,11 +13,9 @@ import pytest
 
 from gnnpot.apps.calculator import prepared
 from gnnpot.apps.response_tests import sum_rule_error
-from gnnpot.data.labels import labels_of
 from gnnpot.data.readers import read
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-BORN = "born_effective_charges"
 
 
 @dataclass(frozen=True)
@@ -67,21 +66,6 @@ def parts(gates: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def labelled(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Atomic numbers and Born charges of all atoms that have some."""
-    frames = [(atoms, labels_of(atoms)) for atoms in read(path)]
-    pairs = [(atoms.numbers, labels[BORN]) for atoms, labels in frames if BORN in labels]
-    numbers, tensors = zip(*pairs, strict=True)
-    return np.concatenate(numbers), np.concatenate(tensors)
-
-
-def error_of_means(training: Path, test: Path) -> float:
-    """RMSE in e of the mean tensor that each element has in the training part."""
-    numbers, tensors = labelled(training)
-    means = {z: tensors[numbers == z].mean(axis=0) for z in np.unique(numbers)}
-    return float(np.sqrt(np.mean([(tensor - means[z]) ** 2 for z, tensor in zip(*labelled(test), strict=True)])))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GATES)
 def test_born_charges_are_as_good_as_they_have_to_be(
@@ -95,6 +79,7 @@ def test_born_charges_are_as_good_as_they_have_to_be(
     run(tmp_path, "-m", "gnnpot", "fit", "run_dir=run", *paths, *gate.settings)
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]
     norms = {norm: found[f"born_{norm}_e"] for norm in ("rmse", "row_rmse", "tensor_rmse", "mae")}
+    error_of_means = runpy.run_path(str(BENCHMARKS / "born_table.py"))["error_of_means"]
     means = error_of_means(files["train"], files["test"])
     with capsys.disabled():
         listed = ", ".join(f"{norm} {value:.4f}" for norm, value in norms.items())
