@@ -36,7 +36,7 @@ cell GaN-gnnff_conservative model=gnnff_conservative "${pristine[@]}" "${random[
 auli=("data.path=$(files auli 'bulk_*.xyz.gz')")
 [ -d "$output/auli" ] || python "$(dirname "$0")/auli_trajectories.py" "$GNNPOT_DATA/auli" "$output/auli"
 trajectories=("data.path=$output/auli/bulk_*.xyz" "${grouped[@]}" data.split.group_by=trajectory)
-cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=20 data.cache_limit=20e9
+cell AuLi-hdnnp model=hdnnp "${auli[@]}" "${random[@]}" trainer.max_epochs=40 data.cache_limit=20e9
 cell AuLi-hdnnp-energy_only experiment=auli_energy_only "${auli[@]}" "${random[@]}" trainer.max_epochs=60
 cell AuLi-gnnff_conservative model=gnnff_conservative "${auli[@]}" "${random[@]}" trainer.max_epochs=8
 cell AuLi_grouped-hdnnp model=hdnnp "${trajectories[@]}" trainer.max_epochs=10 data.cache_limit=20e9
@@ -66,5 +66,5 @@ for kind in pairwise weighted chebyshev; do
     cell "LGPS_kinds-hdnnp-$kind" model=hdnnp "model.descriptors=$kind" "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=4
 done
 cell LGPS-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${random[@]}" trainer.max_epochs=4
-cell LGPS_kinds-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=2
+cell LGPS_kinds-gnnff_conservative model=gnnff_conservative "${lgps[@]}" "${kinds[@]}" trainer.max_epochs=4
 cell AuLi_grouped-gnnff_conservative model=gnnff_conservative "${trajectories[@]}" trainer.max_epochs=2

@@ -36,7 +36,7 @@ class BornTensorHead(ResponseHead):
     Args:
         elements: of the backbone.
         n_inputs: width of the backbone's features.
-        cutoff: of the backbone, Å.
+        cutoff: how far the tensors look for neighbors, at most that of the backbone, Å.
         n_channels: number of vectors and of tensors per atom.
         n_radial: Gaussians of the distance.
         hidden: width of the network of the gates.
@@ -77,13 +77,13 @@ class BornTensorHead(ResponseHead):
 
     def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
         """Born charges ``(n_atoms, 3, 3)``, e, field first, float64."""
-        pairs = pair_geometry(graph, vectors)
+        pairs = pair_geometry(graph, vectors, self.cutoff)
         firsts, seconds = self.moments(features, pairs, self.tables.harmonics(pairs.directions))
         return {"born_effective_charges": self._from_moments(features, firsts, seconds, graph)}
 
     @torch.no_grad()
     def of_pairs(self, features: Tensor, pairs: NearPairs, graph: AtomicGraph) -> Tensor:
-        """Born charges by compiled loops, of features on a CPU and the pairs closer than the cutoff."""
+        """Born charges by compiled loops, of features on a CPU and the pairs closer than the head's cutoff."""
         moments = self.moments.of_pairs(features, pairs, self.tables.harmonics_of(pairs, features.dtype))
         parts = irreducible_parts(self._current_arrays(), features.numpy(), *(moment.numpy() for moment in moments))
         return self._scaled(torch.from_numpy(parts), graph)

@@ -11,14 +11,18 @@ from gnnpot.data.graph import AtomicGraph, gather, scatter_sum, sum_per_structur
 from gnnpot.nn.layers import ElementTable
 from gnnpot.nn.scaling import KeepsFloat64
 
+FAR_ENOUGH = 5.0
+"""Å: cutoff of a head where none is given, or that of the backbone where it is smaller. What lies further away, the
+features know."""
+
 
 class ResponseHead(nn.Module):
     """A module on the features of a backbone and the edge vectors of the graph.
 
     Like a potential, a head has constructor arguments that are plain values, each kept as an attribute of its name.
-    ``elements``, ``n_inputs`` and ``cutoff`` are those of the backbone. ``forward(features, graph, vectors)`` returns
-    what ``outputs`` names: ``polarization`` ``(n_structures, 3)``, e·Å, or ``born_effective_charges``
-    ``(n_atoms, 3, 3)``, e, field first; both float64.
+    ``elements`` and ``n_inputs`` are those of the backbone; ``cutoff`` is at most its. ``forward(features, graph,
+    vectors)`` returns what ``outputs`` names: ``polarization`` ``(n_structures, 3)``, e·Å, or
+    ``born_effective_charges`` ``(n_atoms, 3, 3)``, e, field first; both float64.
     """
 
     outputs: frozenset[str]

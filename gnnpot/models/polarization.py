@@ -16,7 +16,7 @@ from gnnpot.nn.moments import NeighborMoments, PairGeometry, pair_geometry
 from gnnpot.nn.near_pairs import Array, NearPairs
 from gnnpot.nn.polarization_kernels import PolarizationArrays, polarization_and_gradients
 from gnnpot.nn.scaling import KeepsFloat64
-from gnnpot.nn.watch import WeightWatch
+from gnnpot.nn.watch import Remembered, WeightWatch
 
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 """Of xx, yy, zz, yz, xz, xy, those at the nine places of a symmetric tensor."""
@@ -46,9 +46,15 @@ class IonicCharges(KeepsFloat64):
         self.element_table = ElementTable(elements)
         table = torch.tensor([charges.get(chemical_symbols[z], 0.0) for z in elements], dtype=torch.float64)
         self.register_buffer("table", table, persistent=False)
+        self._last = Remembered()
 
     def forward(self, graph: AtomicGraph) -> Tensor:
-        """q_i of every atom, e, ``(n_atoms,)`` float64."""
+        """q_i of every atom, e, ``(n_atoms,)`` float64; not to be written to."""
+        of = (graph.atomic_numbers, graph.batch, graph.charge, self.table)
+        return self._last.value(of, lambda: self._neutral(graph))
+
+    def _neutral(self, graph: AtomicGraph) -> Tensor:
+        """Oxidation numbers, and what is missing to the charge of the structure in equal shares."""
         charges = gather(self.table, self.element_table(graph.atomic_numbers))
         return charges + share_equally(total_charges(graph) - sum_per_structure(charges, graph), graph)
 
@@ -85,7 +91,7 @@ class PolarizationHead(ResponseHead):
     Args:
         elements: of the backbone.
         n_inputs: width of the backbone's features.
-        cutoff: of the backbone, Å.
+        cutoff: how far the dipoles look for neighbors, at most that of the backbone, Å.
         charges: oxidation number q0 of every element, as {Si: 4, O: -2}; null: guessed from the formulas of the
             training data. They say by which multiple of e·Å P changes when an ion moves once around the crystal; what
             Z differs from them, the dipoles learn.
@@ -136,7 +142,7 @@ class PolarizationHead(ResponseHead):
 
     def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
         """Polarization ``(n_structures, 3)``, e·Å, float64."""
-        own = self._own_vectors(features, pair_geometry(graph, vectors))
+        own = self._own_vectors(features, pair_geometry(graph, vectors, self.cutoff))
         invariants = (self.left(own) * self.right(own)).sum(dim=1) / 3.0
         gates = self.gates(torch.cat([features, invariants], dim=1)) / self.n_vectors**0.5
         return {"polarization": self._total((own * gates[:, None]).sum(dim=2), self.ionic_charges(graph), graph)}
@@ -164,7 +170,7 @@ class PolarizationHead(ResponseHead):
 
         Args:
             features: ``(n_atoms, n_inputs)``, on a CPU.
-            pairs: closer than the cutoff.
+            pairs: closer than the cutoff of the head.
             charges: q_i.
             graph: where the positions are.
             field: E ``(n_structures, 3)``.

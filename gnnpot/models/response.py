@@ -169,16 +169,17 @@ class ResponsePotential(Potential):
         waiting = self.backbone.forward_pass(graph) if self.has_energy else None
         if waiting is None:
             return None
+        pairs = waiting.pairs.closer_than(self.head.cutoff)
         if isinstance(self.head, BornTensorHead):
-            born = self.head.of_pairs(waiting.features, waiting.pairs, graph)
+            born = self.head.of_pairs(waiting.features, pairs, graph)
             energies, gradients = backbone.with_repulsion(waiting.outputs, waiting.edge_gradients(None), graph)
             return BornGradients(energies, born, gradients)
         if not isinstance(self.head, PolarizationHead):
             return None
         charges = self.head.ionic_charges(graph)
-        of_field = self.head.in_field(waiting.features, waiting.pairs, charges, graph, field)
+        of_field = self.head.in_field(waiting.features, pairs, charges, graph, field)
         gradients = waiting.edge_gradients(of_field.by_features)
-        add_to_edges(of_field.by_vectors, waiting.pairs.edges, gradients.numpy())
+        add_to_edges(of_field.by_vectors, pairs.edges, gradients.numpy())
         energies, gradients = backbone.with_repulsion(waiting.outputs, gradients, graph)
         return EnthalpyGradients(energies, of_field.polarization, gradients, charges)
 

@@ -112,7 +112,7 @@ class SchNetPass:
 
     def edge_gradients(self, by_features: Tensor | None) -> Tensor:
         """∂(s Σy + f)/∂r_ij by one edge of each pair (those by the other are zero)."""
-        seed = self._to_readout[:0] if by_features is None else (by_features / self._scale).numpy()
+        seed = self._to_readout[:0] if by_features is None else by_features.numpy() / self._scale
         pairs = self.pairs
         slopes = pass_back(
             self._tables.arrays, self._values, self._gates, self._to_readout, seed, pairs.atoms, *self._places

@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gnnpot.errors import ConfigError, UnknownElementError, did_you_mean
+from gnnpot.nn.watch import Remembered
 
 LOG_2 = math.log(2.0)
 
@@ -81,6 +82,7 @@ class ElementTable(nn.Module):
         table[list(elements)] = torch.arange(len(elements))
         self.elements = tuple(elements)
         self.register_buffer("table", table, persistent=False)
+        self._last = Remembered()
 
     table: Tensor
 
@@ -91,6 +93,9 @@ class ElementTable(nn.Module):
             UnknownElementError: an element that the model has not learned (checked where it costs no wait for
                 an accelerator: on the CPU).
         """
+        return self._last.value((atomic_numbers, self.table), lambda: self._looked_up(atomic_numbers))
+
+    def _looked_up(self, atomic_numbers: Tensor) -> Tensor:
         types = self.table.index_select(0, atomic_numbers)
         if types.device.type == "cpu" and types.numel() and int(types.min()) < 0:
             self.refuse(atomic_numbers)

@@ -52,16 +52,19 @@ def add_moments(
 ) -> None:
     """Add S v_j Y to out_i and ± S v_i Y to out_j, ``out`` ``(n_atoms, n_m, n_channels)``; the first Y are odd."""
     s = np.empty(values.shape[1], dtype=values.dtype)
+    at_i, at_j = np.empty(s.shape, s.dtype), np.empty(s.shape, s.dtype)
     for p in range(pair_atoms.shape[1]):
         i, j = pair_atoms[0, p], pair_atoms[1, p]
         interpolate(table, weights, p, first[p], s)
+        for c in range(len(s)):
+            at_i[c], at_j[c] = s[c] * values[j, c], s[c] * values[i, c]
         for m in range(harmonics.shape[1]):
             y = harmonics[p, m]
             for c in range(len(s)):
-                out[i, m, c] += y * s[c] * values[j, c]
+                out[i, m, c] += y * at_i[c]
             y = -y if m < n_odd else y
             for c in range(len(s)):
-                out[j, m, c] += y * s[c] * values[i, c]
+                out[j, m, c] += y * at_j[c]
 
 
 @compiled(sums=True)

@@ -49,7 +49,7 @@ class NeighborMoments(nn.Module):
     >>> from ase.build import bulk
     >>> from gnnpot.data.graph import edge_vectors, graph_from_atoms
     >>> graph = graph_from_atoms(bulk("Si"), cutoff=4.0, dtype=torch.float32)
-    >>> pairs = pair_geometry(graph, edge_vectors(graph))
+    >>> pairs = pair_geometry(graph, edge_vectors(graph), cutoff=4.0)
     >>> (vectors,) = NeighborMoments(8, [4], 4.0, 6)(torch.ones(2, 8), pairs, [pairs.directions])
     >>> vectors.shape
     torch.Size([2, 3, 4])
@@ -138,9 +138,10 @@ def _signed_convolution(
     return at_first - at_second
 
 
-def pair_geometry(graph: AtomicGraph, vectors: Tensor) -> PairGeometry:
-    """Pairs of a graph from the vectors r_ij ``(n_edges, 3)`` of its edges, of which one of each pair is taken."""
+def pair_geometry(graph: AtomicGraph, vectors: Tensor, cutoff: float) -> PairGeometry:
+    """Pairs of a graph closer than the cutoff (Å), from the vectors r_ij ``(n_edges, 3)`` of its edges: one of each."""
     edges = graph.edge_of_pair if graph.has("edge_of_pair") else undirected_pairs(graph)[1]
+    edges = edges[gather(vectors.detach(), edges).norm(dim=1) < cutoff]
     taken = gather(vectors, edges)
     distances = taken.norm(dim=1)
     return PairGeometry(graph.edge_index.index_select(1, edges), distances, taken / distances[:, None])

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.triplets import undirected_pairs
-from gnnpot.nn.pair_kernels import near_pairs, write_weights
+from gnnpot.nn.pair_kernels import closer_pairs, near_pairs, write_weights
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -38,6 +38,8 @@ class SplineGrid(NamedTuple):
 class NearPairs:
     """Undirected pairs closer than a cutoff."""
 
+    cutoff: float
+    """Å."""
     atoms: Array
     """``(2, n_pairs)``."""
     edges: Array
@@ -46,6 +48,12 @@ class NearPairs:
     directions: Array
     """r/|r| ``(n_pairs, 3)``."""
     _places: dict[tuple[SplineGrid, np.dtype[Any]], SplinePlaces] = field(default_factory=dict)
+
+    def closer_than(self, cutoff: float) -> "NearPairs":
+        """Those within a smaller cutoff; with the same one, these pairs themselves, which know their places."""
+        if cutoff >= self.cutoff:
+            return self
+        return NearPairs(cutoff, *closer_pairs(cutoff, self.atoms, self.edges, self.distances, self.directions))
 
     def places(self, grid: SplineGrid, dtype: npt.DTypeLike) -> SplinePlaces:
         """Places in splines, weights of ``dtype``; computed once for all that have the same grid.
@@ -73,4 +81,4 @@ def pairs_within(cutoff: float, graph: AtomicGraph) -> NearPairs:
     edge_of_pair = graph.edge_of_pair if graph.has("edge_of_pair") else undirected_pairs(graph)[1]
     tensors = (graph.positions, graph.cell, graph.batch, graph.edge_index, graph.edge_shifts, edge_of_pair)
     given: list[Any] = [*(tensor.detach().numpy() for tensor in tensors), cutoff]
-    return NearPairs(*near_pairs(*given))
+    return NearPairs(cutoff, *near_pairs(*given))

@@ -52,6 +52,27 @@ def near_pairs(
 
 
 @compiled()
+def closer_pairs(
+    cutoff: float, pair_atoms: Array, pair_edges: Array, distances: Array, directions: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Those of the pairs that are closer than a cutoff."""
+    n = 0
+    for r in distances:
+        n += r < cutoff
+    atoms, edges = np.empty((2, n), dtype=np.int64), np.empty(n, dtype=np.int64)
+    lengths, units = np.empty(n, dtype=np.float64), np.empty((n, 3), dtype=np.float64)
+    k = 0
+    for p in range(len(distances)):
+        if distances[p] < cutoff:
+            atoms[0, k], atoms[1, k] = pair_atoms[0, p], pair_atoms[1, p]
+            edges[k], lengths[k] = pair_edges[p], distances[p]
+            for a in range(3):
+                units[k, a] = directions[p, a]
+            k += 1
+    return atoms, edges, lengths, units
+
+
+@compiled()
 def write_weights(
     distances: Array, cutoff: float, n_intervals: int, exponent: int, first: Array, weights: Array, slopes: Array
 ) -> None:

@@ -1,9 +1,10 @@
-"""Whether the weights of a module are still what they were, for tables that are made of them."""
+"""Whether tensors are still what they were, for what is made of them once and kept."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class WeightWatch:
@@ -56,3 +57,43 @@ class WeightWatch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WeightWatch, (nn.Module(),)
+
+
+class Remembered:
+    """The last value of a function of tensors, for as long as it is asked of the same ones.
+
+    In MD the numbers of the atoms stay from step to step, and what follows from them alone. A tensor is the same while
+    it is the same object and torch has counted no write to it; those made in inference mode, where nothing is counted,
+    are never the same. Nobody may write to the value. Copies remember nothing.
+
+    >>> numbers, remembered = torch.tensor([1, 2]), Remembered()
+    >>> first = remembered.value((numbers,), lambda: 2 * numbers)
+    >>> remembered.value((numbers,), lambda: 2 * numbers) is first
+    True
+    >>> numbers += 1
+    >>> remembered.value((numbers,), lambda: 2 * numbers)
+    tensor([4, 6])
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[tuple[Tensor, int], ...] = ()
+        self._value: Tensor | None = None
+
+    def value(self, of: tuple[Tensor, ...], make: Callable[[], Tensor]) -> Tensor:
+        """The value for these tensors; ``make`` computes it where they are others than the last."""
+        if self._value is None or not self._is_of(of):
+            self._value = make()
+            counted = not any(tensor.is_inference() for tensor in of)
+            self._of = tuple((tensor, tensor._version) for tensor in of) if counted else ()
+        return self._value
+
+    def _is_of(self, of: tuple[Tensor, ...]) -> bool:
+        if len(of) != len(self._of):
+            return False
+        return all(a is b and a._version == version for a, (b, version) in zip(of, self._of, strict=True))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Remembered":
+        return Remembered()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Remembered, ()

@@ -18,7 +18,7 @@ from gnnpot.data.graph import AtomicGraph, cast, graph_from_atoms
 from gnnpot.errors import ConfigError, DataWarning
 from gnnpot.keys import RESPONSE, TRAINABLE
 from gnnpot.kinds import checked_kinds, hints_of
-from gnnpot.models.heads import ResponseHead
+from gnnpot.models.heads import FAR_ENOUGH, ResponseHead
 from gnnpot.models.polarization import MEANING_OF_SHIFT, SMALLEST_SHIFT, PolarizationHead
 from gnnpot.models.potential import Potential
 from gnnpot.models.response import MODELS, ResponsePotential, joined
@@ -89,11 +89,12 @@ def add_head(config: dict[str, Any], dataset: Dataset, backbone: Potential) -> R
     parameters = inspect.signature(found).parameters.values()
     arguments = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     given = {key: value for key, value in config["head"].items() if key != "_target_"}
+    _refuse_facts_of_backbone(given)
     arguments = checked_kinds(arguments | given, hints_of(found), "head.")
     graph = cast(graph_from_atoms(train[0], backbone.cutoff), backbone.dtype)
     with torch.no_grad():
         n_inputs = backbone.features(graph).shape[1]
-    arguments |= {"elements": list(backbone.elements), "n_inputs": n_inputs, "cutoff": backbone.cutoff}
+    arguments |= {"elements": list(backbone.elements), "n_inputs": n_inputs, "cutoff": _cutoff(given, backbone)}
     cells = (numbers_of(train, k).tolist() for k in range(len(train)))
     formulas = {frozenset(Counter(chemical_symbols[z] for z in numbers).items()) for numbers in cells}
     resolved = found.resolve(arguments, [dict(formula) for formula in sorted(formulas, key=sorted)])
@@ -102,6 +103,25 @@ def add_head(config: dict[str, Any], dataset: Dataset, backbone: Potential) -> R
         _warn_of_shifted_charges(head, train)
     has_energy = config["checkpoint"] is not None or _has_energies(config, dataset)
     return joined(backbone, head, has_energy)
+
+
+def _refuse_facts_of_backbone(given: dict[str, Any]) -> None:
+    for name in ("elements", "n_inputs"):
+        if given.get(name) is not None:
+            raise ConfigError(f"head.{name}={given[name]} is that of the model which carries the head: leave it null")
+
+
+def _cutoff(given: dict[str, Any], backbone: Potential) -> float:
+    """Of the head, Å: as asked, or as far as is enough; the backbone knows no pairs beyond its own."""
+    if given.get("cutoff") is None:
+        return min(FAR_ENOUGH, backbone.cutoff)
+    cutoff = float(given["cutoff"])
+    if not 0.0 < cutoff <= backbone.cutoff:
+        raise ConfigError(
+            f"head.cutoff={cutoff:g}: the model that carries the head knows neighbors up to {backbone.cutoff:g} Å. "
+            "Give a positive number up to that, or null"
+        )
+    return cutoff
 
 
 def _warn_of_shifted_charges(head: PolarizationHead, frames: Sequence[Atoms]) -> None:

@@ -81,8 +81,9 @@ def test_edges_beyond_the_cutoff_and_stored_pairs_change_nothing(model, head):
             torch.testing.assert_close(value, expected[name], rtol=1e-11, atol=1e-11)
 
 
-def test_forces_have_no_kink_at_the_cutoff(model):
-    distances = model.cutoff + np.linspace(-2e-3, 2e-3, 41)
+@pytest.mark.parametrize("of", ["backbone", "head"])
+def test_forces_have_no_kink_at_the_cutoff(model, of):
+    distances = model.get_submodule(of).cutoff + np.linspace(-2e-3, 2e-3, 41)
     forces = []
     for x in np.sqrt(distances**2 - 0.81):
         atoms = Atoms("LiO", positions=[[0, 0, 0], [0.9, 0.0, x]])

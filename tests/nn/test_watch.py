@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from gnnpot.nn.watch import WeightWatch
+from gnnpot.nn.watch import Remembered, WeightWatch
 
 
 @pytest.fixture(params=[True, False], ids=["trainable", "frozen"])
@@ -60,3 +60,48 @@ def test_copies_are_blind(network):
     watch = WeightWatch(network)
     assert not copy.deepcopy(watch).sees_no_change()
     assert not pickle.loads(pickle.dumps(watch)).sees_no_change()
+
+
+@pytest.fixture
+def remembered() -> Remembered:
+    return Remembered()
+
+
+def test_remembers_the_value_of_the_same_tensors(remembered):
+    a, b = torch.ones(2), torch.ones(3)
+    first = remembered.value((a, b), lambda: a.sum() + b.sum())
+    assert remembered.value((a, b), pytest.fail) is first
+    assert float(remembered.value((a, a), lambda: a.sum())) == 2.0
+    assert float(remembered.value((a, b), lambda: a.sum() + b.sum())) == 5.0
+
+
+@pytest.mark.parametrize(
+    "write", [lambda t: t.add_(1.0), lambda t: t.zero_(), lambda t: t[:1].fill_(9.0)], ids=["add", "zero", "view"]
+)
+def test_a_write_is_seen(remembered, write):
+    numbers = torch.tensor([1.0, 2.0])
+    remembered.value((numbers,), lambda: numbers.clone())
+    write(numbers)
+    torch.testing.assert_close(remembered.value((numbers,), lambda: numbers.clone()), numbers)
+
+
+def test_nothing_is_remembered_of_tensors_that_count_no_writes(remembered):
+    with torch.inference_mode():
+        numbers = torch.ones(2)
+        remembered.value((numbers,), lambda: numbers.sum())
+        numbers += 1.0
+        assert float(remembered.value((numbers,), lambda: numbers.sum())) == 4.0
+
+
+def test_a_failure_is_not_remembered(remembered):
+    numbers = torch.ones(2)
+    with pytest.raises(ZeroDivisionError):
+        remembered.value((numbers,), lambda: 1 // 0)
+    assert float(remembered.value((numbers,), lambda: numbers.sum())) == 2.0
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+def test_copies_remember_nothing(remembered, copied):
+    numbers = torch.ones(2)
+    remembered.value((numbers,), lambda: numbers.sum())
+    assert float(copied(remembered).value((numbers,), lambda: numbers.sum() + 1.0)) == 3.0

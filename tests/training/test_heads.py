@@ -223,6 +223,9 @@ def test_a_trained_model_may_learn_along(settings: Settings, salt_file: str, tmp
         ({"model": {"cutoff": 3.0}}, "brings its own model"),
         ({"freeze": ["backbon"]}, "no weight of that name.*backbone.embedding"),
         ({"freeze": ["backbone", "head"]}, "leaves no weight to train"),
+        ({"head": with_head("polarization") | {"cutoff": 9.0}}, r"head.cutoff=9: .* up to \S+ Å"),
+        ({"head": with_head("polarization") | {"cutoff": 0.0}}, "head.cutoff=0"),
+        ({"head": with_head("polarization") | {"n_inputs": 3}}, "head.n_inputs=3 is that of the model"),
         ({"head": {**SMALL_HEADS["polarization"], "_target_": "gnnpot.models.schnet.SchNet"}}, "not a response head"),
     ],
 )
