@@ -39,7 +39,7 @@ born_cell dielectrics-schnet-polarization-vectors dielectrics 25 "${vectors[@]}"
 born_cell SiO2-hdnnp-polarization-vectors SiO2 40 model=hdnnp "${vectors[@]}" batch_size=2
 born_cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
 born_cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization
-born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 60 model=gnnff_conservative head=polarization
+born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 100 model=gnnff_conservative head=polarization
 
 # Label efficiency on SiO2: energies and forces of all training frames, Born charges of n; joint, and on a frozen potential.
 # Polarization heads with vectors alone.

@@ -24,13 +24,13 @@ grouped=(data.split.kind=grouped "data.split.fractions=[0.85,0.05,0.1]")
 charged=("data.path=$(files gan_charged 'vn*.xyz.gz')" "${grouped[@]}" data.split.group_by=tag)
 cell GaN_VN-hdnnp model=hdnnp model.charge=true "${charged[@]}" trainer.max_epochs=40
 cell GaN_VN-hdnnp-without_charge model=hdnnp "${charged[@]}" trainer.max_epochs=15
-cell GaN_VN-gnnff_conservative model=gnnff_conservative model.charge=true "${charged[@]}" trainer.max_epochs=12
+cell GaN_VN-gnnff_conservative model=gnnff_conservative model.charge=true "${charged[@]}" trainer.max_epochs=20
 
 # GaN without defects.
 pristine=("data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz")
 cell GaN-hdnnp model=hdnnp "${pristine[@]}" "${random[@]}" trainer.max_epochs=100
 cell GaN-schnet model=schnet "${pristine[@]}" "${random[@]}" trainer.max_epochs=40
-cell GaN-gnnff_conservative model=gnnff_conservative "${pristine[@]}" "${random[@]}" trainer.max_epochs=12
+cell GaN-gnnff_conservative model=gnnff_conservative "${pristine[@]}" "${random[@]}" trainer.max_epochs=24
 
 # Au-Li: all given structures; random as published, and by trajectory.
 auli=("data.path=$(files auli 'bulk_*.xyz.gz')")

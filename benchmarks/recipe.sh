@@ -23,6 +23,12 @@ cell Li-hdnnp-5.5 model=hdnnp "${li[@]}" trainer.max_epochs=40 model.cutoff=5.5
 
 cell Cu-hdnnp model=hdnnp "data.path=$GNNPOT_DATA/mlearn/Cu_train.xyz*" "${random[@]}" trainer.max_epochs=60
 cell Cu-hdnnp-200_epochs model=hdnnp "data.path=$GNNPOT_DATA/mlearn/Cu_train.xyz*" "${random[@]}" trainer.max_epochs=200
+# A fifth validates: more neighbors, wider and narrower networks.
+fifth=("data.train_path=[$GNNPOT_DATA/mlearn/Cu_train.xyz.gz]" data.split.kind=random "data.split.fractions=[0.8,0.2,0]" trainer.max_epochs=60)
+cell Cu_fifth-hdnnp model=hdnnp "${fifth[@]}"
+cell Cu_fifth-hdnnp-7 model=hdnnp "${fifth[@]}" model.cutoff=7
+cell Cu_fifth-hdnnp-wide model=hdnnp "${fifth[@]}" "model.hidden=[100,100]"
+cell Cu_fifth-hdnnp-narrow model=hdnnp "${fifth[@]}" "model.hidden=[20,20]"
 
 # Radii of a graph network: 42 neighbors, as gallium nitride has within 5 Å, ask for 5.8 Å in lithium and 6 Å in silicon.
 near=(model.cutoff=5 model.triplet_cutoff=4)

@@ -33,6 +33,7 @@ from gnnpot.training.pace import Pace
 from gnnpot.training.preparation import graphs_of, precision_of
 from gnnpot.training.progress import ProgressDisplay
 from gnnpot.training.quiet import without_notices
+from gnnpot.training.rescue import Rescue
 from gnnpot.training.resume import CHECKPOINT_FILE, read_checkpoint
 from gnnpot.training.saving import Saving, StopAfterInterruptError, TrainingInterrupted, listening_for_interrupts
 from gnnpot.training.schedule import Budget, schedule_of, seconds_of
@@ -66,6 +67,8 @@ class Trained:
     steps: int
     best_epoch: int
     """1 for the first; 0 where a fine-tuning never came below its start."""
+    rescues: int
+    """How often the loss jumped, and the training went back to its best weights."""
     is_main_process: bool
     failure: str | None = None
     """Why a fine-tuning ended before its time: its loss became no number."""
@@ -130,9 +133,10 @@ def train(
     log = TrainingLog(run_dir / "log.csv", [term.property for term in terms])
     display = ProgressDisplay(pace, console)
     validation = _validation(config, dataset, store, pace, potential, data, log, display.show, tuning is not None)
+    rescue = Rescue(validation, pace, console)
     saving = Saving(run_dir / CHECKPOINT_FILE, course, partial(_keep_best, validation, potential, run_dir))
     averaging = [Averaging(validation.average)] if validation.average else []
-    trainer = _trainer(config, pace.budget, [pace, *averaging, validation, saving, display])
+    trainer = _trainer(config, pace.budget, [pace, *averaging, validation, rescue, saving, display])
     if trainer.is_global_zero:
         log.truncate(0 if checkpoint is None else int(read_checkpoint(checkpoint)["epoch"]) + 1)
     failure = None
@@ -154,6 +158,7 @@ def train(
         epochs=course.epochs_validated,
         steps=trainer.global_step,
         best_epoch=course.best_epoch + 1,
+        rescues=rescue.n_rescues,
         is_main_process=trainer.is_global_zero,
         failure=failure,
     )

@@ -30,6 +30,12 @@ class WeightAverage:
         self._to_device()
         torch._foreach_lerp_(self._averages, [p.detach() for p in self._weights], 1.0 - decay)
 
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Forget all weights but the present ones."""
+        self.n_updates = 0
+        self._averages = [p.detach().clone() for p in self._weights]
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Put the averages in place of the weights for a while."""

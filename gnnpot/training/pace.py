@@ -33,6 +33,12 @@ class Pace(lightning.Callback):
         self.course.start()
         self._seconds = self.course.seconds()
 
+    def slow_down(self, optimizer: torch.optim.Optimizer, factor: float) -> None:
+        """Multiply the peak learning rates by a factor; they are saved with the optimizer."""
+        for group in optimizer.param_groups:
+            group["peak_lr"] *= factor
+        self._peaks = [group["peak_lr"] for group in optimizer.param_groups]
+
     def progress(self, trainer: lightning.Trainer, batch_idx: int) -> float:
         """Progress at the start of a batch of the running epoch."""
         epochs = trainer.current_epoch + batch_idx / self.n_batches

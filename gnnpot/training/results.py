@@ -71,6 +71,7 @@ def cost_of(trained: Trained, total_seconds: float) -> dict[str, Any]:
         "epochs": trained.epochs,
         "steps": trained.steps,
         "best_epoch": trained.best_epoch,
+        "rescues": trained.rescues,
         "peak_memory_mb": peak_memory_mb(),
     }
 

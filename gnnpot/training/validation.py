@@ -63,6 +63,8 @@ class Validation(lightning.Callback):
         self._report = report
         self.counts_start = counts_start
         self.best_weights: dict[str, Tensor] = {}
+        self.last: dict[str, float | int] = {}
+        """The newest row of the log."""
 
     @property
     def course(self) -> Course:
@@ -89,6 +91,7 @@ class Validation(lightning.Callback):
         started = time.monotonic()
         row = self._measure(trainer, module, epochs=epoch + 1)
         self._record(row, epoch, module.potential)
+        self.last = row
         self.course.validation_seconds = self._longest(trainer, time.monotonic() - started)
         if trainer.is_global_zero:
             self.table.add(row)
