@@ -9,7 +9,8 @@ from torch import Tensor
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, sum_over_neighbors
 from gnnpot.kernels import kernels_serve
 from gnnpot.models.gnnff_backbone import GNNFFBackbone
-from gnnpot.models.potential import EnergyPotential, OutputSlopes
+from gnnpot.models.gradients import OutputSlopes
+from gnnpot.models.potential import EnergyPotential
 from gnnpot.nn.watch import WeightWatch
 
 if TYPE_CHECKING:

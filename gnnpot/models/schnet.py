@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.kernels import kernels_serve
-from gnnpot.models.potential import EnergyPotential, OutputSlopes
+from gnnpot.models.gradients import OutputSlopes
+from gnnpot.models.potential import EnergyPotential
 from gnnpot.models.schnet_tables import SchNetPass, SchNetTables, multiply_out, outputs_and_edge_gradients
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
