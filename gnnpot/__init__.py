@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from gnnpot.data.readers import read
     from gnnpot.data.unwrapping import unwrap
     from gnnpot.models.n2p2_export import export_n2p2
-    from gnnpot.models.potential import Potential, derive
+    from gnnpot.models.potential import Potential
     from gnnpot.models.prediction import predict
+    from gnnpot.models.properties import derive
     from gnnpot.models.store import load, save
     from gnnpot.training.finetune import finetune
     from gnnpot.training.fit import fit
@@ -43,7 +44,7 @@ PUBLIC = {
     "check": "gnnpot.apps.check",
     "check_data": "gnnpot.apps.data_check",
     "convert_data": "gnnpot.apps.data_files",
-    "derive": "gnnpot.models.potential",
+    "derive": "gnnpot.models.properties",
     "evaluate": "gnnpot.apps.evaluate",
     "export_n2p2": "gnnpot.models.n2p2_export",
     "finetune": "gnnpot.training.finetune",

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 from gnnpot.config import compose, config_dir, group_entries
 from gnnpot.data.graph import graph_from_atoms
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.nn.layers import TwistedTanh
 
 OURS = ("quick", "energy_only", "force_only", "mp_pretrain")

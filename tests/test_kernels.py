@@ -16,7 +16,7 @@ import json, sys, torch
 from ase.build import bulk
 from gnnpot.config import build, compose
 from gnnpot.data.graph import graph_from_atoms
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 results = {}
 for name in ("hdnnp", "schnet", "gnnff", "gnnff_conservative"):
     arguments = {**compose("fit", [f"model={name}"])["model"], "elements": ["Mg", "O"], "cutoff": 3.5}

@@ -14,7 +14,8 @@ from gnnpot.data.graph import AtomicGraph, graph_from_atoms
 from gnnpot.data.neighbors import neighbor_list
 from gnnpot.kernels import kernels
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 from gnnpot.nn.descriptor_operators import fast_descriptors
 from gnnpot.nn.descriptors import plain_descriptors

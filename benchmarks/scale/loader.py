@@ -17,7 +17,8 @@ from gnnpot.data.readers import read
 from gnnpot.data.store import cached_store
 from gnnpot.models.gnnff import GNNFF
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 from gnnpot.training.batches import BatchOrder, TrainingBatches
 

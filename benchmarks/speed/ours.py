@@ -13,7 +13,8 @@ from gnnpot.models import gnnff
 from gnnpot.models.gnnff_conservative import GNNFFConservative
 from gnnpot.models.hdnnp import HDNNP
 from gnnpot.models.n2p2 import load_n2p2
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 from gnnpot.nn.convolution import only_parameters
 

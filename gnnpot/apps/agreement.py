@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from gnnpot.apps.calculator import prepared
 from gnnpot.errors import PropertyNotAvailableError
 from gnnpot.keys import BORN
-from gnnpot.models.potential import Potential, available_properties
+from gnnpot.models.potential import Potential
 from gnnpot.models.prediction import predict
+from gnnpot.models.properties import available_properties
 
 SUSPECT = 3.0
 """Disagreement, over its median in the frames, from which an atom is worth a look."""

@@ -12,8 +12,9 @@ from ase import Atoms
 from gnnpot.apps.skin import NeighborSkin, without_far_pairs
 from gnnpot.data.graph import AtomicGraph, collate, edge_vectors_of
 from gnnpot.errors import DataError
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
 from gnnpot.models.prediction import EVALUATION_EDGES
+from gnnpot.models.properties import derive
 
 Array = npt.NDArray[np.float64]
 

@@ -23,7 +23,8 @@ from gnnpot.errors import ConfigError, ExtrapolationWarning, did_you_mean
 from gnnpot.keys import RESPONSE
 from gnnpot.memory import keep_freed_arrays
 from gnnpot.models.extrapolation import extrapolation_line, extrapolation_summary
-from gnnpot.models.potential import Potential, available_properties, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import available_properties, derive
 from gnnpot.models.store import load
 from gnnpot.nn.layers import ElementTable
 

@@ -22,8 +22,9 @@ from gnnpot.apps.structures import Repeat, load_structure
 from gnnpot.data.bundled import bundled_names
 from gnnpot.errors import GnnpotError
 from gnnpot.keys import BORN, POLARIZATION
-from gnnpot.models.potential import Potential, available_properties
+from gnnpot.models.potential import Potential
 from gnnpot.models.prediction import refuse_unfit
+from gnnpot.models.properties import available_properties
 from gnnpot.report.terminal import say
 
 PASSED, FAILED, SKIPPED, REPORTED = "passed", "failed", "skipped", "reported"

@@ -17,7 +17,8 @@ from gnnpot.data.labels import frame_name
 from gnnpot.errors import ConfigError, DataError, PhysicsWarning, PropertyNotAvailableError
 from gnnpot.models.heads import total_charges
 from gnnpot.models.polarization import MEANING_OF_SHIFT, SMALLEST_SHIFT
-from gnnpot.models.potential import Potential, available_properties, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import available_properties, derive
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gnnpot.nn.moment_kernels import write_products
 from gnnpot.nn.moments import NeighborMoments, pair_geometry
 from gnnpot.nn.near_pairs import NearPairs
 from gnnpot.nn.scaling import KeepsFloat64
-from gnnpot.nn.watch import WeightWatch
+from gnnpot.nn.watch import kept_until_weights_change
 
 RANKS = (0, 1, 2)
 """A product of two vectors, field and displacement: 0e + 1e + 2e, with 1, 3 and 5 components."""
@@ -73,7 +73,6 @@ class BornTensorHead(ResponseHead):
         self.mix_tensors = nn.ModuleList(nn.Linear(n_channels, n_channels, bias=False) for _ in RANKS)
         n_gates = (2 * len(RANKS) + 1) * n_channels + 1
         self.gates = mlp([n_inputs + 2 * n_channels, hidden, n_gates], "silu")
-        self._arrays: tuple[WeightWatch, BornArrays] | None = None
 
     def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
         """Born charges ``(n_atoms, 3, 3)``, e, field first, float64."""
@@ -107,13 +106,8 @@ class BornTensorHead(ResponseHead):
         """Z from the parts of rank 0, 1 and 2 beside each other."""
         return with_sum_rule(self.born_scale(self.tables.cartesian(irreps), graph.atomic_numbers), graph)
 
+    @kept_until_weights_change
     def _current_arrays(self) -> BornArrays:
-        """Weights as they are; made anew when one has changed."""
-        if self._arrays is None or not self._arrays[0].sees_no_change():
-            self._arrays = WeightWatch(self), self._made_arrays()
-        return self._arrays[1]
-
-    def _made_arrays(self) -> BornArrays:
         layers: Any = self.gates
         first, _, last = layers
         mixing: list[Any] = [[layer.weight for layer in layers] for layers in (self.mix_vectors, self.mix_tensors)]

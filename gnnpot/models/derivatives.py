@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -10,55 +9,18 @@ from torch import Tensor
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum, sum_per_structure
 from gnnpot.errors import ConfigError
 from gnnpot.kernels import kernels_serve
+from gnnpot.models.gradients import BornGradients, EnthalpyGradients
+from gnnpot.models.potential import Potential
 from gnnpot.nn.convolution import only_geometry
-from gnnpot.nn.near_pairs import NearPairs
 from gnnpot.nn.parts import in_parts
-
-if TYPE_CHECKING:
-    from gnnpot.models.potential import Potential
 
 OF_ENERGY = frozenset({"energy", "energies", "forces", "stress"})
 OF_BORN = frozenset({"born_effective_charges", "born_along_direction"})
 
 
-class EnthalpyGradients(NamedTuple):
-    """Energies ``(n_atoms,)``, P ``(n_structures, 3)``, ∂(U - E·P + E·Σ_i q_i r_i)/∂r_ij ``(n_edges, 3)``, and q_i."""
-
-    energies: Tensor
-    polarization: Tensor
-    by_edge: Tensor
-    charges: Tensor
-
-
-class BornGradients(NamedTuple):
-    """Energies ``(n_atoms,)``, Z ``(n_atoms, 3, 3)`` of a model that gives it directly, ∂U/∂r_ij ``(n_edges, 3)``."""
-
-    energies: Tensor
-    born_effective_charges: Tensor
-    by_edge: Tensor
-
-
-class ForwardPass(Protocol):
-    """A forward pass of a backbone that waits for its way back, so that heads can add what they have to say."""
-
-    features: Tensor
-    """``(n_atoms, n_features)``; before the way back, which may work in their place."""
-    outputs: Tensor
-    """y_i of `gnnpot.models.potential.EnergyPotential`, ``(n_atoms,)``."""
-
-    @property
-    def pairs(self) -> NearPairs:
-        """Closer than the cutoff."""
-        ...
-
-    def edge_gradients(self, by_features: Tensor | None) -> Tensor:
-        """∂(s Σy + f)/∂r_ij ``(n_edges, 3)``, s the energy scale, f of the features with ∂f/∂features (None: f = 0)."""
-        ...
-
-
 @dataclass(frozen=True)
 class Request:
-    """What a caller of `gnnpot.models.potential.derive` wants; field and direction are ``(n_structures, 3)``."""
+    """What a caller of `gnnpot.models.properties.derive` wants; field and direction are ``(n_structures, 3)``."""
 
     wanted: frozenset[str]
     field: Tensor | None
@@ -75,7 +37,7 @@ class Request:
         """Whether derivatives of an energy are wanted."""
         return bool(self.wanted & {"forces", "stress"})
 
-    def outputs(self, potential: "Potential") -> frozenset[str]:
+    def outputs(self, potential: Potential) -> frozenset[str]:
         """The model's outputs from which the wanted properties follow."""
         needed = self.wanted & potential.outputs
         if self.wanted & OF_ENERGY:
@@ -98,7 +60,7 @@ def per_structure(vector: Tensor | None, graph: AtomicGraph) -> Tensor | None:
     return vector.to(graph.positions).expand(graph.n_structures, 3)
 
 
-def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dict[str, Tensor]:
+def respond(potential: Potential, graph: AtomicGraph, request: Request) -> dict[str, Tensor]:
     """At least the properties that are wanted."""
     found: dict[str, Tensor] = {}
     needed = request.outputs(potential)
@@ -123,7 +85,7 @@ def respond(potential: "Potential", graph: AtomicGraph, request: Request) -> dic
 
 
 def _in_one_pass(
-    potential: "Potential", graph: AtomicGraph, request: Request, needed: frozenset[str], field: Tensor
+    potential: Potential, graph: AtomicGraph, request: Request, needed: frozenset[str], field: Tensor
 ) -> dict[str, Tensor] | None:
     """Energy and forces in a field and what comes with them, where backbone and head share one pass and its reverse."""
     if request.differentiable or "forces" not in request.wanted or "energies" not in needed:
@@ -163,7 +125,7 @@ def _differentiates(needed: frozenset[str], request: Request) -> bool:
     return of_dipole or ("energies" in needed and request.by_position)
 
 
-def _add_from_slopes(found: dict[str, Tensor], potential: "Potential", graph: AtomicGraph, request: Request) -> None:
+def _add_from_slopes(found: dict[str, Tensor], potential: Potential, graph: AtomicGraph, request: Request) -> None:
     """Add the polarization and its derivatives, and what a field makes of them, without a way through the backbone."""
     axes = torch.eye(3).to(graph.positions)
     directions = {} if request.field is None or "forces" not in request.wanted else {"field": request.field}
@@ -184,7 +146,7 @@ def _add_from_slopes(found: dict[str, Tensor], potential: "Potential", graph: At
 
 
 def _add_rest(
-    found: dict[str, Tensor], potential: "Potential", graph: AtomicGraph, request: Request, needed: frozenset[str]
+    found: dict[str, Tensor], potential: Potential, graph: AtomicGraph, request: Request, needed: frozenset[str]
 ) -> None:
     """Add what follows from some outputs of the model, from one evaluation."""
     positions = graph.positions.detach().requires_grad_(_differentiates(needed, request))
@@ -259,7 +221,7 @@ def _strained(graph: AtomicGraph, strain: Tensor) -> AtomicGraph:
 
 
 def _from_edge_gradients(
-    potential: "Potential", graph: AtomicGraph, with_stress: bool, differentiable: bool
+    potential: Potential, graph: AtomicGraph, with_stress: bool, differentiable: bool
 ) -> dict[str, Tensor]:
     """F_i = Σ_{edges i→j} ∂E/∂r_ij - Σ_{edges j→i} ∂E/∂r_ji, and ∂E/∂ε = Σ_edges r ⊗ ∂E/∂r + |V| ∂E/∂V, symmetrized."""
     energies, gradients, by_volume = potential.energy_and_edge_gradients(graph, differentiable)

@@ -9,8 +9,9 @@ from torch import Tensor
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, sum_over_neighbors
 from gnnpot.kernels import kernels_serve
 from gnnpot.models.gnnff_backbone import GNNFFBackbone
-from gnnpot.models.potential import EnergyPotential, OutputSlopes
-from gnnpot.nn.watch import WeightWatch
+from gnnpot.models.gradients import OutputSlopes
+from gnnpot.models.potential import EnergyPotential
+from gnnpot.nn.watch import kept_until_weights_change
 
 if TYPE_CHECKING:
     from gnnpot.models.gnnff_tables import GNNFFPass, GNNFFTables
@@ -51,8 +52,6 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     >>> GNNFFConservative(["Si"], cutoff=4.0)(graph)["energies"].shape
     torch.Size([2])
     """
-
-    _tables: "tuple[WeightWatch, GNNFFTables] | None" = None
 
     def __init__(
         self,
@@ -126,10 +125,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
             graph = graph.replace(**self.precompute(graph))
         return GNNFFPass(self._current_tables(), graph, self.types(graph), float(self.energy_scale.scale))
 
+    @kept_until_weights_change
     def _current_tables(self) -> "GNNFFTables":
-        """Tables of the weights as they are; made anew when a weight has changed."""
-        if self._tables is None or not self._tables[0].sees_no_change():
-            from gnnpot.models.gnnff_tables import GNNFFTables
+        from gnnpot.models.gnnff_tables import GNNFFTables
 
-            self._tables = WeightWatch(self), GNNFFTables(self.layers, self.readout)
-        return self._tables[1]
+        return GNNFFTables(self.layers, self.readout)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, gather
 from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.kernels import kernels_serve
-from gnnpot.models.potential import EnergyPotential, OutputSlopes, Potential
+from gnnpot.models.gradients import OutputSlopes
+from gnnpot.models.potential import EnergyPotential, Potential
 from gnnpot.nn.descriptor_generation import generate_functions
 from gnnpot.nn.descriptor_operators import DescriptorEvaluation, descriptors_and_jacobian
 from gnnpot.nn.descriptor_scaling import DescriptorScale, DescriptorStatistics

@@ -16,7 +16,7 @@ from gnnpot.nn.moments import NeighborMoments, PairGeometry, pair_geometry
 from gnnpot.nn.near_pairs import Array, NearPairs
 from gnnpot.nn.polarization_kernels import PolarizationArrays, polarization_and_gradients
 from gnnpot.nn.scaling import KeepsFloat64
-from gnnpot.nn.watch import Remembered, WeightWatch
+from gnnpot.nn.watch import Remembered, kept_until_weights_change
 
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 """Of xx, yy, zz, yz, xz, xy, those at the nine places of a symmetric tensor."""
@@ -138,7 +138,6 @@ class PolarizationHead(ResponseHead):
         self.left = nn.Linear(self.n_vectors, self.n_vectors, bias=False)
         self.right = nn.Linear(self.n_vectors, self.n_vectors, bias=False)
         self.gates = mlp([n_inputs + self.n_vectors, hidden, self.n_vectors], "silu")
-        self._arrays: tuple[WeightWatch, PolarizationArrays] | None = None
 
     def forward(self, features: Tensor, graph: AtomicGraph, vectors: Tensor) -> dict[str, Tensor]:
         """Polarization ``(n_structures, 3)``, e·Å, float64."""
@@ -192,13 +191,8 @@ class PolarizationHead(ResponseHead):
         )
         return OfField(torch.from_numpy(polarization), torch.from_numpy(by_features), by_vectors)
 
+    @kept_until_weights_change
     def _current_arrays(self) -> PolarizationArrays:
-        """Weights as they are; made anew when one has changed."""
-        if self._arrays is None or not self._arrays[0].sees_no_change():
-            self._arrays = WeightWatch(self), self._made_arrays()
-        return self._arrays[1]
-
-    def _made_arrays(self) -> PolarizationArrays:
         layers: Any = self.gates
         first, _, last = layers
         of_features, of_invariants = first.weight.split([self.n_inputs, self.n_vectors], dim=1)

@@ -14,7 +14,8 @@ from gnnpot.data.graph import FIELDS, AtomicGraph, cast, collate, graph_from_ato
 from gnnpot.data.labels import frame_name
 from gnnpot.data.polarization import nearest_branch
 from gnnpot.errors import UnknownElementError
-from gnnpot.models.potential import Potential, available_properties, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import available_properties, derive
 from gnnpot.nn.layers import ElementTable
 
 Prediction = dict[str, Any]

@@ -11,10 +11,10 @@ from gnnpot.config import build, check_class
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum
 from gnnpot.errors import ConfigError
 from gnnpot.models.born_tensor import BornTensorHead
-from gnnpot.models.derivatives import BornGradients, EnthalpyGradients
+from gnnpot.models.gradients import BornGradients, EnergyGradients, EnthalpyGradients
 from gnnpot.models.heads import ResponseHead
 from gnnpot.models.polarization import PolarizationHead
-from gnnpot.models.potential import EnergyGradients, Potential
+from gnnpot.models.potential import Potential
 from gnnpot.nn.pair_kernels import add_to_edges
 from gnnpot.nn.scaling import EnergyScale
 

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.kernels import kernels_serve
-from gnnpot.models.potential import EnergyPotential, OutputSlopes
+from gnnpot.models.gradients import OutputSlopes
+from gnnpot.models.potential import EnergyPotential
 from gnnpot.models.schnet_tables import SchNetPass, SchNetTables, multiply_out, outputs_and_edge_gradients
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff, build_envelope
 from gnnpot.nn.splines import INTERVALS_PER_GAUSSIAN, QuinticSpline
 from gnnpot.nn.system_charge import ChargeEmbedding
-from gnnpot.nn.watch import WeightWatch
+from gnnpot.nn.watch import kept_until_weights_change
 
 
 class Interaction(nn.Module):
@@ -103,7 +104,6 @@ class SchNet(EnergyPotential):
         self.cutoff_function = build_envelope(envelope, self.cutoff)
         self.interactions = nn.ModuleList(Interaction(n_features, n_radial) for _ in range(n_interactions))
         self.readout = mlp([n_features, n_features // 2, 1], "shifted_softplus", last_bias=False)
-        self._tables: tuple[WeightWatch, SchNetTables] | None = None
 
     def layer_names(self) -> list[tuple[str, ...]]:
         """Embeddings, interactions, readout."""
@@ -170,15 +170,12 @@ class SchNet(EnergyPotential):
             return None
         return SchNetPass(self._current_tables(), graph, self.types(graph), float(self.energy_scale.scale))
 
+    @kept_until_weights_change
     def _current_tables(self) -> SchNetTables:
-        """Tables of the weights as they are; made anew when a weight has changed."""
-        if self._tables is None or not self._tables[0].sees_no_change():
-            basis = self.basis(self.spline.knots)
-            blocks: list[Any] = list(self.interactions)
-            filters = [self.spline.coefficients(block.filter(basis)) for block in blocks]
-            envelope = self.cutoff_function
-            exponent = envelope.exponent if isinstance(envelope, PolynomialCutoff) else 0
-            arrays = multiply_out(filters, self.embedding.weight, blocks, self.readout)
-            made = SchNetTables(self.cutoff, self.spline.n_intervals, exponent, arrays)
-            self._tables = WeightWatch(self), made
-        return self._tables[1]
+        basis = self.basis(self.spline.knots)
+        blocks: list[Any] = list(self.interactions)
+        filters = [self.spline.coefficients(block.filter(basis)) for block in blocks]
+        envelope = self.cutoff_function
+        exponent = envelope.exponent if isinstance(envelope, PolynomialCutoff) else 0
+        arrays = multiply_out(filters, self.embedding.weight, blocks, self.readout)
+        return SchNetTables(self.cutoff, self.spline.n_intervals, exponent, arrays)

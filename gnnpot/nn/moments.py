@@ -14,7 +14,7 @@ from gnnpot.nn.moment_kernels import add_moments
 from gnnpot.nn.near_pairs import Array, NearPairs, SplineGrid, SplinePlaces
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff
 from gnnpot.nn.splines import INTERVALS_PER_GAUSSIAN, QuinticSpline
-from gnnpot.nn.watch import WeightWatch
+from gnnpot.nn.watch import kept_until_weights_change
 
 SUM_OF_SQUARES = 1.77
 """Σ_k e_k(r)² of Gaussians at distances of their width: weights of its inverse root give filters of order one."""
@@ -63,7 +63,6 @@ class NeighborMoments(nn.Module):
         self.cutoff_function = PolynomialCutoff(cutoff)
         self.of_neighbor = nn.Linear(n_inputs, sum(n_channels))
         self.of_distance = nn.Linear(n_radial, sum(n_channels))
-        self._tables: tuple[WeightWatch, list[Array]] | None = None
         nn.init.normal_(self.of_neighbor.weight, std=n_inputs**-0.5)
         nn.init.normal_(self.of_distance.weight, std=SUM_OF_SQUARES**-0.5)
 
@@ -115,12 +114,11 @@ class NeighborMoments(nn.Module):
         envelope = self.cutoff_function
         return pairs.places(SplineGrid(envelope.cutoff, self.spline.n_intervals, envelope.exponent), dtype)
 
+    @kept_until_weights_change
     def _current_tables(self) -> list[Array]:
-        """`filter_table` of each degree, made anew when a weight has changed."""
-        if self._tables is None or not self._tables[0].sees_no_change():
-            tables = self.filter_table().split(self.n_channels, dim=1)
-            self._tables = WeightWatch(self), [table.contiguous().numpy() for table in tables]
-        return self._tables[1]
+        """`filter_table` of each degree."""
+        tables = self.filter_table().split(self.n_channels, dim=1)
+        return [table.contiguous().numpy() for table in tables]
 
 
 def _signed_convolution(

@@ -1,10 +1,13 @@
 """Whether tensors are still what they were, for what is made of them once and kept."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Made = TypeVar("Made")
 
 
 class WeightWatch:
@@ -57,6 +60,20 @@ class WeightWatch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WeightWatch, (nn.Module(),)
+
+
+def kept_until_weights_change(make: Callable[[Any], Made]) -> Callable[[Any], Made]:
+    """Keep what a method makes of the weights of its module, until `WeightWatch` sees a change."""
+    name = f"_kept_{make.__name__}"
+
+    @wraps(make)
+    def current(module: nn.Module) -> Made:
+        kept: tuple[WeightWatch, Made] | None = module.__dict__.get(name)
+        if kept is None or not kept[0].sees_no_change():
+            kept = module.__dict__[name] = WeightWatch(module), make(module)
+        return kept[1]
+
+    return current
 
 
 class Remembered:

@@ -9,8 +9,9 @@ import torch
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.data.store import GraphStore
 from gnnpot.keys import PROPERTIES, TRAINABLE
-from gnnpot.models.potential import Potential, available_properties
+from gnnpot.models.potential import Potential
 from gnnpot.models.prediction import on_branch_of_labels, predict_graph
+from gnnpot.models.properties import available_properties
 from gnnpot.models.response import ResponsePotential
 from gnnpot.report.parity import ParityData, parity_data
 from gnnpot.training.batches import Indices

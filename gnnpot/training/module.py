@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gnnpot.errors import DivergenceError
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 from gnnpot.nn.convolution import only_parameters
 from gnnpot.training.agreement import over_processes
 from gnnpot.training.batches import Indices, TrainingBatch

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
 from gnnpot.models.prediction import to_device
+from gnnpot.models.properties import derive
 from gnnpot.training.agreement import over_processes
 from gnnpot.training.averaging import WeightAverage
 from gnnpot.training.course import Course

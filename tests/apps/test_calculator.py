@@ -9,7 +9,7 @@ from ase.calculators.lj import LennardJones as AseLennardJones
 
 from gnnpot.apps.calculator import Calculator
 from gnnpot.errors import ConfigError, PropertyNotAvailableError, UnknownElementError
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 
 SKEW = np.array([[1.02, 0.03, 0.0], [0.0, 0.99, 0.02], [0.01, 0.0, 1.0]])
 

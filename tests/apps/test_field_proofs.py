@@ -15,7 +15,8 @@ from gnnpot.apps.calculator import Calculator
 from gnnpot.apps.ensembles import set_velocities
 from gnnpot.data.graph import AtomicGraph, collate, graph_from_atoms, sum_per_structure
 from gnnpot.models.polarization import IonicCharges
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 from gnnpot.models.response import ResponsePotential
 from tests.apps.trained_response import NAMES, dipole_model, labelled_frames
 

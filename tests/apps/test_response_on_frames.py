@@ -20,8 +20,8 @@ from gnnpot.data.graph import collate, graph_from_atoms
 from gnnpot.data.labels import labels_of
 from gnnpot.data.readers import read
 from gnnpot.keys import COULOMB_CONSTANT
-from gnnpot.models.potential import derive
 from gnnpot.models.prediction import predict
+from gnnpot.models.properties import derive
 from gnnpot.models.response import ResponsePotential, build_head, joined
 from gnnpot.models.schnet import SchNet
 from gnnpot.nn.convolution import only_parameters

@@ -10,7 +10,7 @@ from ase import Atoms
 from gnnpot.data.bundled import bundled_path
 from gnnpot.data.graph import AtomicGraph, edge_vectors, graph_from_atoms
 from gnnpot.data.readers import read
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.response import ResponsePotential, build_head, joined
 from gnnpot.models.schnet import SchNet
 from gnnpot.nn.convolution import only_parameters

@@ -13,7 +13,8 @@ from ase.build import bulk, make_supercell, molecule
 from gnnpot.config import build, check_class, config_dir
 from gnnpot.data.graph import AtomicGraph, graph_from_atoms
 from gnnpot.data.labels import attach_labels
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 
 MODEL_NAMES = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 ELEMENTS = [3, 8]

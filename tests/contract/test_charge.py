@@ -7,8 +7,8 @@ from ase.build import bulk
 
 from gnnpot.data.graph import collate
 from gnnpot.errors import DataError
-from gnnpot.models.potential import derive
 from gnnpot.models.prediction import predict
+from gnnpot.models.properties import derive
 from gnnpot.models.store import load, save
 from tests.contract.conftest import graph_of, labelled, main_properties, rattled, structures, trained_like
 

@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 
 from gnnpot.data.graph import collate
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from tests.contract.conftest import graph_of, structures
 
 STEP = 2e-5

@@ -15,8 +15,8 @@ from gnnpot.config import build, check_class, config_dir
 from gnnpot.data.graph import FIELDS, cast, collate, graph_from_atoms
 from gnnpot.data.labels import attach_labels
 from gnnpot.errors import PropertyNotAvailableError
-from gnnpot.models.potential import available_properties, derive
 from gnnpot.models.prediction import predict
+from gnnpot.models.properties import available_properties, derive
 from gnnpot.models.response import ResponsePotential, joined
 from gnnpot.models.store import load, save
 from gnnpot.nn.convolution import only_parameters

@@ -11,8 +11,8 @@ from ase.build import bulk
 from gnnpot.config import check_class
 from gnnpot.data.graph import FIELDS, cast, collate, graph_from_atoms
 from gnnpot.errors import PropertyNotAvailableError, UnknownElementError
-from gnnpot.models.potential import derive
 from gnnpot.models.prediction import predict
+from gnnpot.models.properties import derive
 from gnnpot.models.store import load, save
 from tests.contract.conftest import (
     graph_of,

@@ -12,7 +12,7 @@ from gnnpot.data.triplets import reverse_edges
 from gnnpot.errors import ConfigError, PropertyNotAvailableError
 from gnnpot.models.gnnff import GNNFF
 from gnnpot.models.gnnff_conservative import GNNFFConservative
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.nn.gnnff_layers import GNNFFLayers, LayerOutputs
 
 CUTOFF = 4.0

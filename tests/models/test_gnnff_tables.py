@@ -12,7 +12,7 @@ from ase.build import bulk, molecule
 from gnnpot.data.graph import AtomicGraph, cast, collate, graph_from_atoms
 from gnnpot.models import gnnff_conservative
 from gnnpot.models.gnnff_conservative import GNNFFConservative
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.nn.angular import HIGHEST_DEGREE, SphericalHarmonics
 from gnnpot.nn.gate_kernels import write_tanh
 from gnnpot.nn.gnnff_neighborhoods import write_harmonics

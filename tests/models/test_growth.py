@@ -11,7 +11,8 @@ from gnnpot.models.gnnff import GNNFF
 from gnnpot.models.gnnff_conservative import GNNFFConservative
 from gnnpot.models.growth import untrained, with_charge, with_elements
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 
 SMALL = {

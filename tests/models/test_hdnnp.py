@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 from gnnpot.data.graph import cast, collate, graph_from_atoms
 from gnnpot.errors import ConfigError
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.store import load, save
 from gnnpot.nn.descriptor_scaling import SMALLEST_SPREAD
 

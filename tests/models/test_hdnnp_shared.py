@@ -8,7 +8,7 @@ import torch
 from gnnpot.data.graph import collate, graph_from_atoms
 from gnnpot.errors import ConfigError
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.store import load, save
 from gnnpot.nn.moment_descriptors import MomentSet
 from tests.contract.conftest import energy_model, evaluate, model, own_model, rattled, trained_like  # noqa: F401

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from gnnpot.data.graph import cast, collate, graph_from_atoms
 from gnnpot.data.triplets import undirected_pairs
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.response import ResponsePotential
 from tests.contract.conftest import rattled, structures
 from tests.contract.test_heads import with_head

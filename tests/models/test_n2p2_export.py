@@ -12,7 +12,7 @@ from gnnpot.data.graph import graph_from_atoms
 from gnnpot.errors import CheckpointError
 from gnnpot.models.hdnnp import HDNNP
 from gnnpot.models.n2p2_export import export_n2p2
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 from gnnpot.models.store import save
 

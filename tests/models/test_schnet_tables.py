@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from gnnpot.data.graph import AtomicGraph, cast, collate, graph_from_atoms
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 
 PROPERTIES = ("energy", "energies", "forces", "stress")

@@ -15,7 +15,7 @@ from gnnpot.data.graph import graph_from_atoms
 from gnnpot.errors import CheckpointError
 from gnnpot.models import store
 from gnnpot.models.polarization import PolarizationHead
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.response import joined
 from gnnpot.models.schnet import SchNet
 

@@ -11,7 +11,8 @@ from gnnpot.data.graph import graph_from_atoms
 from gnnpot.errors import ConfigError
 from gnnpot.models.gnnff_conservative import GNNFFConservative
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 from gnnpot.nn.adapters import add_adapters, merge_adapters
 

@@ -8,7 +8,8 @@ from ase.data import atomic_numbers
 from gnnpot.data.graph import AtomicGraph, collate, graph_from_atoms
 from gnnpot.models.gnnff import GNNFF
 from gnnpot.models.gnnff_conservative import GNNFFConservative
-from gnnpot.models.potential import Potential, derive
+from gnnpot.models.potential import Potential
+from gnnpot.models.properties import derive
 from gnnpot.nn import parts
 from gnnpot.nn.parts import Part, by_parts, in_parts
 

@@ -11,7 +11,7 @@ from ase.io import read
 from gnnpot.data.graph import cast, graph_from_atoms
 from gnnpot.errors import ConfigError
 from gnnpot.models.hdnnp import HDNNP
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 from gnnpot.nn.short_range import MARGIN, UNSEEN, ZBL, build_short_range
 from tests.contract.conftest import rattled

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from gnnpot.nn.watch import Remembered, WeightWatch
+from gnnpot.nn.watch import Remembered, WeightWatch, kept_until_weights_change
 
 
 @pytest.fixture(params=[True, False], ids=["trainable", "frozen"])
@@ -60,6 +60,30 @@ def test_copies_are_blind(network):
     watch = WeightWatch(network)
     assert not copy.deepcopy(watch).sees_no_change()
     assert not pickle.loads(pickle.dumps(watch)).sees_no_change()
+
+
+class Doubling(nn.Linear):
+    @kept_until_weights_change
+    def doubled(self):
+        return 2.0 * self.weight.detach()
+
+    @kept_until_weights_change
+    def halved(self):
+        return 0.5 * self.weight.detach()
+
+
+def test_what_is_made_of_weights_is_kept_until_they_change():
+    layers = [Doubling(1, 2).requires_grad_(False) for _ in range(2)]
+    before = [(layer.doubled(), layer.halved()) for layer in layers]
+    layers[0].weight += 1.0
+    assert layers[1].doubled() is before[1][0]
+    assert layers[1].halved() is before[1][1]
+    torch.testing.assert_close(layers[0].doubled(), before[0][0] + 2.0)
+    torch.testing.assert_close(layers[0].halved(), before[0][1] + 0.5)
+    other = copy.deepcopy(layers[1])
+    other.weight *= 3.0
+    torch.testing.assert_close(other.doubled(), 3.0 * before[1][0])
+    assert layers[1].doubled() is before[1][0]
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from gnnpot.data.readers import read
 from gnnpot.data.writers import write_extxyz
 from gnnpot.errors import ConfigError, DataWarning, PropertyNotAvailableError
 from gnnpot.models.heads import with_sum_rule
-from gnnpot.models.potential import derive
 from gnnpot.models.prediction import predict
+from gnnpot.models.properties import derive
 from gnnpot.models.response import ResponsePotential, build_head, joined
 from gnnpot.models.schnet import SchNet
 from gnnpot.models.store import load

@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 from gnnpot.data.graph import AtomicGraph, graph_from_atoms
 from gnnpot.data.labels import attach_labels
 from gnnpot.models.gnnff import GNNFF
-from gnnpot.models.potential import derive
+from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
 from gnnpot.training.references import Refit, apply_references, fit_references
 
