@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from gnnpot.apps.benchmark_ase import evaluate_calculator
+from gnnpot.apps.benchmark_ase import evaluate_calculator, refuse_other_errors
 from gnnpot.apps.benchmark_cells import (
     FAILED,
     FINISHED,
@@ -22,7 +22,7 @@ from gnnpot.apps.benchmark_cells import (
     slurm_executor,
     status_of,
 )
-from gnnpot.apps.benchmark_measure import measured
+from gnnpot.apps.benchmark_measure import checked_dimers, measured
 from gnnpot.apps.benchmark_plan import (
     Cell,
     DataRecord,
@@ -116,6 +116,8 @@ def benchmark(config: Mapping[str, Any]) -> BenchmarkResult | None:
         _tell(settings, cells, output, console)
         return None
     records = {name: _record(name, section, output) for name, section in data.items()}
+    if settings["dimers"]:
+        checked_dimers(settings["dimers"], records)
     if settings.get("search"):
         entrants = _searched(settings, entrants, next(iter(records.values())), output, console)
     _prepare(settings, entrants, records, cells, output)
@@ -181,6 +183,9 @@ def _prepare(
         for cell in cells
         if by_name[cell.model].is_trained
     ]
+    for cell in cells:
+        if not by_name[cell.model].is_trained:
+            refuse_other_errors(by_name[cell.model], records[cell.data], cell.folder)
     for cell, of_cell, split in laid_out:
         _lay_out(cell.folder, of_cell, split)
     for name, record in records.items():
@@ -226,7 +231,8 @@ def _searched(
     untested = replace(_subset(record, search["size"]), test=np.zeros(0, dtype=np.int64))
 
     def lay_out(entrant: Entrant, folder: Path) -> None:
-        _lay_out(folder, cell_settings(of_trials, entrant, record.settings, int(search["seed"])), untested)
+        settings = cell_settings(of_trials, entrant, record.settings, int(search["seed"]))
+        _lay_out(folder, settings, untested, f"delete {output / 'search'} to search anew")
 
     plan = SearchPlan(
         int(search["trials"]),
@@ -239,18 +245,20 @@ def _searched(
     return searched(entrants, search["spaces"], plan, lay_out, console)
 
 
-def _lay_out(folder: Path, settings: dict[str, Any], split: Split) -> None:
+def _lay_out(
+    folder: Path, settings: dict[str, Any], split: Split, instead: str = "delete that folder to train it anew"
+) -> None:
     """Write configuration and split of a training, or see that those it was begun with are the same."""
     settings = {**settings, "run_dir": str(folder), "resume": None}
     if (folder / CONFIG_FILE).is_file() and (folder / SPLIT_FILE).is_file():
-        _refuse_changes(folder, settings, split)
+        _refuse_changes(folder, settings, split, instead)
         return
     folder.mkdir(parents=True, exist_ok=True)
     split.save(folder / SPLIT_FILE)
     save_config(settings, folder)
 
 
-def _refuse_changes(folder: Path, settings: dict[str, Any], split: Split) -> None:
+def _refuse_changes(folder: Path, settings: dict[str, Any], split: Split, instead: str) -> None:
     """Raise ConfigError where a training was begun with other settings, other data or another split."""
     saved = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     old, new = flatten(saved), flatten(settings)
@@ -269,7 +277,7 @@ def _refuse_changes(folder: Path, settings: dict[str, Any], split: Split) -> Non
         raise ConfigError(
             f"{folder} was begun with other settings, and errors of both would be mixed:\n"
             + "\n".join(rows)
-            + "\nSet them back, choose another output=, or delete that folder to train it anew"
+            + f"\nSet them back, choose another output=, or {instead}"
         )
 
 

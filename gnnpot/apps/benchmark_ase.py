@@ -1,5 +1,6 @@
 """Finished models of others in a benchmark: any ASE calculator, named by the user's own configuration."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ from gnnpot.apps.benchmark_plan import DataRecord, Entrant
 from gnnpot.apps.evaluate import write_json
 from gnnpot.apps.foreign import calculator_named, package_of, predicted_by
 from gnnpot.data.labels import frame_name, labels_of
+from gnnpot.errors import ConfigError
 from gnnpot.report.metrics import part_metrics
-from gnnpot.report.parity import parity_data, save_parity
+from gnnpot.report.parity import load_parity, parity_data, save_parity
 
 N_FITTED = 200
 """Training frames, evenly spaced, to which the reference energies are fitted."""
@@ -55,19 +57,39 @@ def evaluate_calculator(entrant: Entrant, record: DataRecord, folder: Path) -> N
         [frame_name(atoms) for atoms in test],
     )
     save_parity(folder / "predictions.npz", {"test": part})
+    stated = _stated(entrant, record)
     metrics = {
         "test": part_metrics(part),
         "timing": {"evaluation_cpu_s": round(time.process_time() - started, 2)},
         "provenance": {
-            "model": str(entrant.calculator),
+            **stated,
             "packages": package_of(str(entrant.calculator)),
-            "arguments": {key: str(value) for key, value in entrant.arguments.items()},
             "reference_offsets_ev": offsets,
             "n_fitted": len(chosen),
-            "data_sha256": record.split.data_sha256,
         },
     }
     write_json(folder / "metrics.json", metrics)
+
+
+def _stated(entrant: Entrant, record: DataRecord) -> dict[str, Any]:
+    arguments = {key: str(value) for key, value in entrant.arguments.items()}
+    return {"model": str(entrant.calculator), "arguments": arguments, "data_sha256": record.split.data_sha256}
+
+
+def refuse_other_errors(entrant: Entrant, record: DataRecord, folder: Path) -> None:
+    """Raise ConfigError where a folder holds errors of another calculator, other arguments or other structures."""
+    if not (folder / "metrics.json").is_file():
+        return
+    kept = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["provenance"]
+    rows = [f"  {k}: {kept.get(k)} there, {v} now" for k, v in _stated(entrant, record).items() if kept.get(k) != v]
+    if load_parity(folder / "predictions.npz")["test"].frames.tolist() != record.split.test.tolist():
+        rows.append("  test: other frames")
+    if rows:
+        raise ConfigError(
+            f"{folder} holds errors of something else:\n"
+            + "\n".join(rows)
+            + f"\nSet it back, choose another output=, or delete that folder to evaluate {entrant.name} anew"
+        )
 
 
 def reference_offsets(frames: Sequence[Atoms], calculator: Any) -> dict[str, float]:

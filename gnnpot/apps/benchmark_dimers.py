@@ -9,11 +9,9 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
-from gnnpot.apps.benchmark_curves import REFUSALS
 from gnnpot.apps.datasets import frames_from
 from gnnpot.apps.foreign import predicted_by
 from gnnpot.data.labels import labels_of
-from gnnpot.errors import DataError
 
 FloatArray = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -71,7 +69,7 @@ def dimer_curves(
         for model, calculator in calculators.items():
             try:
                 curves[model], is_boxed = _dimer(calculator, a, b, distances)
-            except REFUSALS as error:
+            except Exception as error:  # calculators of others refuse in ways of their own
                 missing[model] = str(error) or type(error).__name__
                 continue
             boxed += [model] if is_boxed else []
@@ -95,7 +93,7 @@ def _dimer(calculator: Any, a: int, b: int, distances: FloatArray) -> tuple[Floa
     """The curve of one model, and whether its atoms lie in a periodic cell; raises where it refuses them."""
     try:
         return _curve(calculator, [_two_atoms(a, b, r) for r in distances], distances), False
-    except DataError:
+    except Exception:
         return _curve(calculator, [_in_box(_two_atoms(a, b, r)) for r in distances], distances), True
 
 

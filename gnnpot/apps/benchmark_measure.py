@@ -25,7 +25,7 @@ from gnnpot.apps.evaluate import write_json
 from gnnpot.apps.foreign import predicted_by
 from gnnpot.apps.structures import load_structure
 from gnnpot.data.neighbors import FloatArray
-from gnnpot.errors import GnnpotWarning
+from gnnpot.errors import ConfigError, GnnpotWarning
 
 N_ATOMS = 64
 """Atoms of the structure on which speed is measured, at least, where it can be repeated."""
@@ -83,7 +83,7 @@ def _measures(
         {model: c for model, cell in shown.items() if (c := _working(by_name[model], cell, kind, example)) is not None}
         for kind in ("float32", "float64")
     )
-    numbers = sorted({int(z) for atoms in record.frames for z in atoms.numbers})
+    numbers = _numbers(record)
     references = reference_dimers(dimers, set(numbers)) if dimers else {}
     stretch, where = bond_stretch(example, exact)
     pairs, n_pairs = pairs_of(numbers, references)
@@ -97,6 +97,24 @@ def _measures(
         "structure": {"formula": example.get_chemical_formula(mode="metal"), "n_atoms": len(example)},
         "drift": DRIFT,
     }
+
+
+def _numbers(record: DataRecord) -> list[int]:
+    return sorted({int(z) for atoms in record.frames for z in atoms.numbers})
+
+
+def checked_dimers(path: str, records: Mapping[str, DataRecord]) -> None:
+    """See, before hours of training, that a file holds labeled pairs of the elements of the data.
+
+    Raises:
+        ConfigError: it holds none.
+        DataError: it cannot be read.
+    """
+    if not any(reference_dimers(path, set(_numbers(record))) for record in records.values()):
+        raise ConfigError(
+            f"dimers={path}: no structure of two atoms with an energy whose elements are those of the data; name "
+            "a file that has some, or leave dimers=null"
+        )
 
 
 def _working(entrant: Entrant, cell: Cell, dtype: str, example: Atoms) -> Any:
@@ -138,11 +156,14 @@ def seconds_per_atom(calculators: Mapping[str, Any], example: Atoms) -> dict[str
     torch.set_num_threads(1)
     try:
         for model, calculator in calculators.items():
-            fastest[model] = min(_timed(calculator, atoms, 0), _timed(calculator, atoms, 1))
+            try:
+                fastest[model] = min(_timed(calculator, atoms, 0), _timed(calculator, atoms, 1))
+            except Exception as error:
+                _warn(model, error)
         for k in range(2, ROUNDS):
-            for model, calculator in calculators.items():
+            for model in fastest:
                 if k < 3 or fastest[model] < SLOW_SECONDS:
-                    fastest[model] = min(fastest[model], _timed(calculator, atoms, k))
+                    fastest[model] = min(fastest[model], _timed(calculators[model], atoms, k))
     finally:
         torch.set_num_threads(threads)
     return {

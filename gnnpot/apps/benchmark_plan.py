@@ -88,6 +88,8 @@ def entrants_of(models: Sequence[Any], overrides: Sequence[str] = ()) -> list[En
     Raises:
         ConfigError: no model, one that does not exist, two of the same name, or a setting that all share.
     """
+    _refuse_all_but_lists("models", models, "[hdnnp,schnet]")
+    _refuse_all_but_lists("overrides", overrides, "[batch_size=8]")
     if not models:
         raise ConfigError("models=[]: name at least one, as models=[hdnnp,schnet]")
     found = [_entrant(entry) for entry in models]
@@ -115,6 +117,11 @@ def _entrant(entry: Any) -> Entrant:
     )
 
 
+def _refuse_all_but_lists(key: str, value: Any, example: str) -> None:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{key}={value!r}: give a list, as {key}={example}")
+
+
 def _calculator(entry: Mapping[str, Any]) -> Entrant:
     for key in entry:
         if key not in ASE_KEYS:
@@ -123,7 +130,10 @@ def _calculator(entry: Mapping[str, Any]) -> Entrant:
     if "." not in dotted:
         raise ConfigError(f"models: ase={dotted!r} is no dotted name of a calculator, as ase.calculators.emt.EMT")
     name = str(entry.get("name") or _class_in(dotted))
-    return Entrant(name, calculator=dotted, arguments=dict(entry.get("arguments") or {}))
+    arguments = entry.get("arguments") or {}
+    if not isinstance(arguments, Mapping):
+        raise ConfigError(f"models: {{ase: {dotted}, arguments: {arguments!r}}}: give their names, as {{sigma: 2.5}}")
+    return Entrant(name, calculator=dotted, arguments=dict(arguments))
 
 
 def _class_in(dotted: str) -> str:
@@ -160,12 +170,17 @@ def data_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Settings ``data`` of `fit` for each data set, by its name.
 
     Raises:
-        ConfigError: an entry that is neither a file nor settings, or a key that does not exist.
+        ConfigError: entries without names, an entry that is neither a file nor settings, a key that does not exist,
+            or two names of one folder.
     """
     shared = dict(config["data"])
     if not config["datasets"]:
         return {_name_of(shared["train_path"] or shared["path"]): shared}
-    found = {}
+    if not isinstance(config["datasets"], Mapping):
+        raise ConfigError(
+            f"datasets={config['datasets']!r}: give each a name, as datasets={{MgO: MgO, mine: mine.extxyz}}"
+        )
+    found: dict[str, dict[str, Any]] = {}
     for name, entry in config["datasets"].items():
         own = dict(entry) if isinstance(entry, Mapping) else {"path": entry}
         for key in own:
@@ -173,6 +188,8 @@ def data_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 raise ConfigError(f"datasets.{name}: data.{key} is unknown; {did_you_mean(str(key), shared)}")
         if isinstance(own.get("split"), Mapping):
             own["split"] = {**shared["split"], **own["split"]}
+        if slug(str(name)) in found:
+            raise ConfigError(f"datasets: {name!r} would share the folder {slug(str(name))!r} with another; rename it")
         found[slug(str(name))] = {**shared, **own}
     return found
 
@@ -235,7 +252,9 @@ def _folder(output: Path, data: str, model: str, suffix: str) -> Path:
 
 
 def _refuse_values(sizes: Sequence[int | None], seeds: Sequence[int]) -> None:
-    wrong = [s for s in sizes if s is not None and (not isinstance(s, int) or s < 1)]
+    _refuse_all_but_lists("sizes", sizes, "[50,200,null]")
+    _refuse_all_but_lists("seeds", seeds, "[0,1,2]")
+    wrong = [s for s in sizes if s is not None and (isinstance(s, bool) or not isinstance(s, int) or s < 1)]
     if wrong or not sizes:
         raise ConfigError(f"sizes={list(sizes)}: give numbers of training structures, as sizes=[50,200,null]")
     if not seeds or any(not isinstance(s, int) or isinstance(s, bool) for s in seeds):

@@ -61,7 +61,7 @@ def collected(
         "data": {name: _data_row(record, cells) for name, record in records.items()},
         "cells": rows,
         "measures": dict(measures),
-        "search": _search_facts(output) if config.get("search") else {},
+        "search": {**_search_facts(output), "data": next(iter(records))} if config.get("search") else {},
         "comparisons": [],
         "parity": {},
         "worst": {},

@@ -60,16 +60,21 @@ def objective_of(folder: Path) -> float | None:
     return math.prod(values) ** (1.0 / len(values))
 
 
-def space_of(entrant: Entrant, spaces: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The space of a model, by its own name or by that of the model that it configures.
+def space_of(entrant: Entrant, spaces: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The space of a model, by its own name or by that of the model that it configures; None: it stays as given.
 
     Raises:
         ConfigError: there is none, or an entry is neither a range nor a list of choices.
     """
     model = next((word.partition("=")[2] for word in entrant.overrides if word.startswith("model=")), entrant.name)
+    if entrant.name in spaces and spaces[entrant.name] is None:
+        return None
     space = spaces.get(entrant.name, spaces.get(model))
     if not isinstance(space, Mapping) or not space:
-        raise ConfigError(f"search.spaces has nothing for {entrant.name!r}; {did_you_mean(entrant.name, spaces)}")
+        raise ConfigError(
+            f"search.spaces has nothing for {entrant.name!r}; {did_you_mean(entrant.name, spaces)}. For a model that "
+            f"stays as given type +search.spaces.{entrant.name}=null"
+        )
     refuse_shared("search.spaces", space)
     for key, entry in space.items():
         is_range = isinstance(entry, Mapping) and {"low", "high"} <= entry.keys() <= set(RANGE_KEYS)
@@ -92,10 +97,11 @@ def searched(
     plan.folder.mkdir(parents=True, exist_ok=True)
     found, summary = [], {}
     for entrant in entrants:
-        if not entrant.is_trained:
+        space = space_of(entrant, spaces) if entrant.is_trained else None
+        if space is None:
             found.append(entrant)
             continue
-        best, facts = _search(entrant, space_of(entrant, spaces), plan, lay_out, console)
+        best, facts = _search(entrant, space, plan, lay_out, console)
         found.append(replace(entrant, overrides=(*entrant.overrides, *best)))
         summary[entrant.name] = facts
     _write(plan.folder / SUMMARY_FILE, json.dumps({"objective": OBJECTIVE, "models": summary}, indent=2) + "\n")
@@ -111,6 +117,11 @@ def _search(
 ) -> tuple[list[str], dict[str, Any]]:
     """Overrides of the best trial of one model, and what is told of the search."""
     study = _study(entrant, plan)
+    if plan.folder_of(entrant, 0).is_dir():
+        lay_out(
+            entrant, plan.folder_of(entrant, 0)
+        )  # refuses other data, budgets and settings than the search began with
+    _refuse_another_space(study, entrant, space, plan)
     begun = _begun(study)
     while (n_left := plan.trials - _n_ended(study, entrant, plan)) > 0:
         trials = begun or _asked(study, space, min(n_left, plan.jobs))
@@ -124,6 +135,24 @@ def _search(
     facts = {"trials": _n_ended(study, entrant, plan), "value": best.value, "as_given": first, "space": dict(space)}
     overrides = list(best.user_attrs["overrides"])
     return overrides, {**facts, "overrides": overrides}
+
+
+def _refuse_another_space(study: Any, entrant: Entrant, space: Mapping[str, Any], plan: SearchPlan) -> None:
+    """Raise ConfigError where a study was begun with another space; its best trial may lie outside of this one."""
+    stated = json.loads(json.dumps(dict(space)))
+    known = study.user_attrs.get("space", stated)
+    if known != stated:
+        rows = [
+            f"  {key}: {known.get(key, 'not there')} there, {stated.get(key, 'not there')} now"
+            for key in (*stated, *(k for k in known if k not in stated))
+            if known.get(key) != stated.get(key)
+        ]
+        raise ConfigError(
+            f"search.spaces.{entrant.name}: the search in {plan.folder} was begun with another space:\n"
+            + "\n".join(rows)
+            + f"\nSet it back, choose another output=, or delete {plan.folder} to search anew"
+        )
+    study.set_user_attr("space", stated)
 
 
 def _study(entrant: Entrant, plan: SearchPlan) -> Any:

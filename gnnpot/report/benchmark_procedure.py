@@ -112,7 +112,8 @@ def _search_blocks(results: Results) -> list[Block]:
         )
         for m, f in search["models"].items()
     )
-    caption = f"{search['objective']}. Test structures had no say; every model had the same number of trainings."
+    where = f", on {search['data']}" if len(results["data"]) > 1 and "data" in search else ""
+    caption = f"{search['objective']}{where}. Test structures had no say; all models here had as many trainings."
     spaces = {model: found["space"] for model, found in search["models"].items()}
     table = Table(columns, rows, "Search of settings", caption)
     return [table, Folded("Spaces that were searched", (facts_table(spaces),))]

@@ -25,11 +25,13 @@ from gnnpot.report.benchmark_tables import (
     differences_of,
     finished,
     group_table,
+    in_words,
     mean_of,
     n_training,
     open_runs_table,
     properties_of,
     split_size,
+    trained_on_fewer,
     with_error,
 )
 from gnnpot.report.formatting import significant
@@ -67,7 +69,7 @@ def data_sections(results: Results, data: str, parts: Parts, suffix: str) -> lis
 
 def _accuracy(results: Results, data: str) -> Section:
     rows = at_largest(results, data)
-    size = n_training(results, next(iter(rows.values()))[0])
+    size = max(n_training(results, cells[0]) for cells in rows.values())
     table = accuracy_table(rows)
     caption = (
         f"Errors on the same {split_size(results, data, 'test')}, the most accurate forces first; trained on {size:,} "
@@ -79,6 +81,8 @@ def _accuracy(results: Results, data: str) -> Section:
             f" {', '.join(fixed)}: not trained here; reference energies per element were fitted to the training "
             "structures, all else is as published."
         )
+    if fewer := trained_on_fewer(results, data):
+        caption += f" Trained on fewer, for their larger runs are missing: {in_words(fewer)}."
     own = [m for m in rows if differences_of(results, m)]
     caption += f" {', '.join(own)}: not trained as the others, see Models and settings." if own else ""
     blocks: list[Block] = [Cards(_cards(results, data)), replace(table, caption=caption)]

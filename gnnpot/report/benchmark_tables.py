@@ -52,6 +52,25 @@ def at_size(results: Results, data: str, size: int | None) -> dict[str, list[Row
     return dict(sorted(found.items(), key=lambda item: accuracy_order(item[1])))
 
 
+def trained_on_fewer(results: Results, data: str) -> dict[str, int]:
+    """Models whose runs with the most training structures are missing, and how many they were trained on instead."""
+    sizes = {
+        model: n_training(results, cells[0])
+        for model, cells in at_largest(results, data).items()
+        if results["models"][model]["kind"] == "trained"
+    }
+    return {model: n for model, n in sizes.items() if n < max(sizes.values())}
+
+
+def in_words(fewer: Mapping[str, int]) -> str:
+    """As "hdnnp (20 structures)".
+
+    >>> in_words({"hdnnp": 20, "gnnff": 1})
+    'hdnnp (20 structures), gnnff (1 structure)'
+    """
+    return ", ".join(f"{model} ({n:,} structure{'s' if n > 1 else ''})" for model, n in fewer.items())
+
+
 def accuracy_order(cells: Sequence[Row]) -> tuple[float, float]:
     """By mean absolute error of the forces; without them, by that of the energy."""
     forces, energy = (mean_of(cells, metric_name(name, "mae")) for name in ("forces", "energy"))
@@ -357,7 +376,8 @@ def _summary(results: Results, data: str) -> str:
             ratio = significant(speeds[best] / speeds[fastest], 2) if best in speeds else None
             times = f", {ratio} times as fast" if ratio else ""
             text += f"; {fastest} is the cheapest to run at {at}{times} ({_headline(rows[fastest])})"
-    return text + "."
+    fewer = trained_on_fewer(results, data)
+    return text + (f". Trained on fewer structures than the others: {in_words(fewer)}." if fewer else ".")
 
 
 def _headline(cells: Sequence[Row]) -> str:

@@ -7,10 +7,13 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
-from ase.io import read
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
 
+from gnnpot.apps.benchmark import benchmark
 from gnnpot.apps.benchmark_dimers import MOST_PAIRS, dimer_curves, pairs_of, reference_dimers
 from gnnpot.apps.calculator import Calculator
+from gnnpot.errors import ConfigError, GnnpotWarning
 from gnnpot.models.schnet import SchNet
 
 
@@ -121,3 +124,47 @@ def test_pairs_are_counted_and_labeled_ones_drawn_first():
     assert n_pairs == 11 * 12 // 2
     assert len(pairs) == MOST_PAIRS
     assert pairs[:2] == [(1, 11), (11, 11)]
+
+
+class OnlyPeriodic(AseCalculator):
+    """Raises what no one would expect of a structure without a cell, and of one whose atoms nearly touch."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        if not atoms.pbc.all() or atoms.numbers[0] == 14:
+            raise IndexError("no neighbors in the table")
+        self.results = {"energy": 0.0, "forces": np.zeros((2, 3))}
+
+
+def test_whatever_a_calculator_raises_its_dimers_are_missing_and_no_more(monkeypatch):
+    """Hours of training are not lost to an IndexError of somebody else's code; a cell is tried after any refusal."""
+    monkeypatch.setattr("gnnpot.apps.benchmark_dimers.N_DIMER", 5)
+    found = dimer_curves({"other": OnlyPeriodic()}, [(29, 29), (14, 14)], {})
+    assert found["Cu-Cu"]["in_box"] == ["other"]
+    assert found["Cu-Cu"]["energy"]["other"] == [0.0] * 5
+    assert found["Si-Si"]["missing"] == {"other": "no neighbors in the table"}
+
+
+def test_a_calculator_that_fails_on_the_repeated_structure_is_left_out_of_the_speeds(monkeypatch):
+    from gnnpot.apps.benchmark_measure import seconds_per_atom
+
+    monkeypatch.setattr("gnnpot.apps.benchmark_measure.ROUNDS", 3)
+    copper = Atoms("Cu", cell=[2.5] * 3, pbc=True)
+    with pytest.warns(GnnpotWarning, match=r"si: speed or physics cannot be measured \(NotImplementedError"):
+        found = seconds_per_atom({"si": EMT(), "lj": LennardJones()}, Atoms("Si", cell=[2.5] * 3, pbc=True))
+    assert set(found["s_per_atom_step"]) == {"lj"}
+    assert set(seconds_per_atom({"cu": EMT()}, copper)["s_per_atom_step"]) == {"cu"}
+
+
+def test_labels_of_other_elements_are_refused_before_anything_is_trained(tmp_path):
+    atoms = Atoms("Si2", [[0, 0, 0], [2.2, 0, 0]])
+    atoms.calc = SinglePointCalculator(atoms, energy=-3.0)
+    write(tmp_path / "dimers.extxyz", atoms)
+    config = {"models": ["schnet"], "data": {"path": "MgO"}, "output": str(tmp_path / "out")}
+    with pytest.raises(
+        ConfigError, match="no structure of two atoms with an energy whose elements are those of the data"
+    ):
+        benchmark({**config, "dimers": str(tmp_path / "dimers.extxyz")})
+    assert not (tmp_path / "out" / "cells").exists()

@@ -9,7 +9,7 @@ from rich.console import Console
 import gnnpot.apps.benchmark_cells as cells_module
 from gnnpot.apps.benchmark_plan import Entrant
 from gnnpot.apps.benchmark_search import SearchPlan, searched
-from gnnpot.errors import TrainingError
+from gnnpot.errors import ConfigError, TrainingError
 
 SPACES = {"hdnnp": {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}}}
 
@@ -44,10 +44,10 @@ class Trainings:
         words = yaml.safe_load((folder / "settings.yaml").read_text())
         return next((float(w.partition("=")[2]) for w in words if w.startswith("optimizer.lr=")), None)
 
-    def search(self):
+    def search(self, spaces=SPACES, *words):
         self.begun = []
-        entrant = Entrant("hdnnp", ("model=hdnnp",))
-        (found,) = searched([entrant], SPACES, self.plan, self.lay_out, Console(quiet=True))
+        entrant = Entrant("hdnnp", ("model=hdnnp", *words))
+        (found,) = searched([entrant], spaces, self.plan, self.lay_out, Console(quiet=True))
         summary = json.loads((self.plan.folder / "search.json").read_text())["models"]["hdnnp"]
         return found, summary
 
@@ -100,4 +100,26 @@ def test_a_training_that_fails_by_itself_counts_and_is_not_repeated(trainings):
     assert summary["trials"] == 4
     assert trainings.begun == [f"hdnnp-{k}" for k in range(4)]
     trainings.search()
+    assert trainings.begun == []
+
+
+def test_a_search_that_was_begun_otherwise_is_refused(trainings):
+    """With all of its trials done it would hand on the best of other settings, or from outside of the space."""
+    trainings.search()
+    other = {"hdnnp": {"optimizer.lr": {"low": 0.2, "high": 0.3, "log": True}}}
+    with pytest.raises(ConfigError, match=r"optimizer\.lr: .*0\.001.* there, .*0\.2.* now"):
+        trainings.search(other)
+    with pytest.raises(AssertionError, match="begun with other settings"):
+        trainings.search(SPACES, "model.n_radial=3")
+    _, summary = trainings.search()
+    assert summary["space"] == SPACES["hdnnp"]
+
+
+def test_a_model_may_stay_as_given(trainings):
+    """As a published setting beside those that are searched."""
+    published = Entrant("published", ("experiment=auli_2021",))
+    with pytest.raises(ConfigError, match=r"type \+search\.spaces\.published=null"):
+        searched([published], SPACES, trainings.plan, trainings.lay_out, Console(quiet=True))
+    spaces = {**SPACES, "published": None}
+    assert searched([published], spaces, trainings.plan, trainings.lay_out, Console(quiet=True)) == [published]
     assert trainings.begun == []

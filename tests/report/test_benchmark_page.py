@@ -171,6 +171,20 @@ def test_one_size_is_no_curve(results):
     assert "Learning from more data" not in [section.title for section in benchmark_page(results).sections]
 
 
+def test_a_model_whose_larger_runs_are_missing_is_named(results):
+    """Its errors are of 20 structures, those of the others of 40: the tables must not pass it off as one of 40."""
+    named = "fewer, for their larger runs are missing"
+    assert named not in blocks_of(section_of(results, "Accuracy"), Table)[0].caption
+    gone = [c for c in results["cells"] if c["model"] == "gnnff" and c["size"] is None]
+    for cell in gone:
+        cell["status"] = "failed"
+        cell["failure"] = "out of memory"
+    caption = blocks_of(section_of(results, "Accuracy"), Table)[0].caption
+    assert "trained on 40 structures" in caption
+    assert f"{named}: gnnff (20 structures)" in caption
+    assert "fewer structures than the others: gnnff (20 structures)" in benchmark_page(results).lead
+
+
 def test_a_front_joins_what_none_beats():
     costs, errors = {"eam": 1.0, "hdnnp": 10.0, "gnnff": 100.0}, {"eam": 900.0, "hdnnp": 60.0, "gnnff": 20.0}
     figure = pareto_figure("Training time", "s", costs, errors, "force MAE", COLORS)
@@ -303,6 +317,14 @@ def test_settings_of_a_models_own_are_on_the_page(results):
 def models_table(results):
     section = next(s for s in procedure_sections(results) if s.title == "Models and settings")
     return blocks_of(section, Table)[0]
+
+
+def test_a_search_says_on_which_of_several_data_sets(results):
+    found = {"trials": 3, "as_given": 2.0, "value": 1.0, "overrides": [], "space": {"optimizer.lr": [0.1]}}
+    results["search"] = {"objective": "Error", "data": DATA, "models": {"hdnnp": found}}
+    results["data"]["MgO"] = results["data"][DATA]
+    (section,) = (s for s in procedure_sections(results) if s.title == "Models and settings")
+    assert blocks_of(section, Table)[1].caption.startswith("Error, on Li2O. Test structures had no say")
 
 
 def test_hashes_and_packages_are_on_the_page(results):
