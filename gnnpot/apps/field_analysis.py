@@ -40,13 +40,15 @@ class FieldRun:
     """Field, or its amplitude, or of a function the largest value that it had, V/Å."""
     is_constant: bool
     temperature: float
-    """K."""
+    """K, as it was set."""
     net_force: FloatArray
     """Q E of the cell, in a field in time its largest value, eV/Å, before anything is removed."""
     removes_net_force: bool | None
     log: Mapping[str, FloatArray]
     """Columns of ``thermo.csv``."""
     notes: tuple[str, ...] = ()
+    mean_temperature: float | None = None
+    """K; None where it is not known."""
 
     @property
     def strength(self) -> float:
@@ -67,6 +69,7 @@ def run_record(run: FieldRun) -> dict[str, Any]:
         "field_strength_v_per_ang": run.strength,
         "field_is_constant": run.is_constant,
         "temperature_K": run.temperature,
+        "mean_temperature_K": run.mean_temperature,
         "net_force_ev_per_ang": run.net_force.tolist(),
         "net_force_is_removed": bool(run.removes_net_force),
         "n_atoms": len(run.frames[0]),

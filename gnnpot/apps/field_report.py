@@ -143,6 +143,7 @@ def load_run(path: str | Path) -> FieldRun:
         settings["remove_net_force"],
         _columns(folder / "thermo.csv"),
         () if note is None else (str(note),),
+        settings.get("mean_temperature_K"),
     )
 
 

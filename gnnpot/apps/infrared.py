@@ -163,7 +163,7 @@ def _sentences(record: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"dP/dt from Born charges ({record['born_charges']}) and velocities ({record['velocities']}). The correlation "
         f"is cut at {record['correlation_ps']:.3g} ps by a window ({record['window']}): "
-        f"{record['resolution_per_cm']:.2g} cm⁻¹ are resolved.",
+        f"{significant(record['resolution_per_cm'], 2)} cm⁻¹ are resolved.",
         f"Frames are {1000 * record['interval_ps']:.3g} fs apart: nothing above "
         f"{record['highest_wavenumber_per_cm']:.0f} cm⁻¹ can be seen, and what vibrates faster appears "
         "below it at a wrong place.",

@@ -128,6 +128,21 @@ def gamma_modes(crystal: Any, direction: Sequence[float] | None = None) -> Gamma
     return GammaModes(np.asarray(found.frequencies[0]), np.asarray(found.eigenvectors[0]))
 
 
+def without_field(modes: GammaModes, plain: GammaModes) -> FloatArray:
+    """Frequencies that modes in the field of polar ones would have without it, THz, ``(n_modes,)``.
+
+    √(e†De), D the dynamical matrix of ``plain`` and e the eigenvectors of ``modes``: what a mode rises by is then its
+    own, whichever of the others it passes by.
+
+    >>> plain = GammaModes(np.array([5.0, 6.0]), np.eye(2) + 0j)
+    >>> without_field(GammaModes(np.array([6.0, 8.0]), np.eye(2)[:, ::-1] + 0j), plain).tolist()
+    [6.0, 5.0]
+    """
+    shares = np.abs(plain.eigenvectors.conj().T @ modes.eigenvectors) ** 2
+    squares = (np.sign(plain.frequencies) * plain.frequencies**2) @ shares
+    return np.asarray(np.sign(squares) * np.sqrt(np.abs(squares)))
+
+
 def band_path(primitive: Atoms, n_points: int) -> list[tuple[str, str, FloatArray]]:
     """Lines between the special points of the primitive lattice: names of both ends, q points ``(n_points, 3)``.
 

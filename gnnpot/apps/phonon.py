@@ -261,9 +261,10 @@ def _spectra(
     if electric is not None:
         plain = dynamics.bands(crystal, lines)
         dynamics.set_correction(crystal, electric.born, electric.dielectric)
-        record["gamma"]["longitudinal_THz"] = {
-            name: dynamics.gamma_modes(crystal, direction).frequencies.tolist()
-            for name, direction in dynamics.DIRECTIONS.items()
+        split = {name: dynamics.gamma_modes(crystal, along) for name, along in dynamics.DIRECTIONS.items()}
+        record["gamma"]["longitudinal_THz"] = {name: modes.frequencies.tolist() for name, modes in split.items()}
+        record["gamma"]["without_field_THz"] = {
+            name: dynamics.without_field(modes, gamma).tolist() for name, modes in split.items()
         }
         record["electric"] = _electric_facts(electric, gamma, primitive)
     corrected = dynamics.bands(crystal, lines)

@@ -81,7 +81,8 @@ class Remembered:
 
     In MD the numbers of the atoms stay from step to step, and what follows from them alone. A tensor is the same while
     it is the same object and torch has counted no write to it; those made in inference mode, where nothing is counted,
-    are never the same. Nobody may write to the value. Copies remember nothing.
+    are never the same. What is remembered serves in and out of that mode. Nobody may write to the value. Threads may
+    ask at the same time. Copies remember nothing.
 
     >>> numbers, remembered = torch.tensor([1, 2]), Remembered()
     >>> first = remembered.value((numbers,), lambda: 2 * numbers)
@@ -93,24 +94,30 @@ class Remembered:
     """
 
     def __init__(self) -> None:
-        self._of: tuple[tuple[Tensor, int], ...] = ()
-        self._value: Tensor | None = None
+        self._last: tuple[tuple[tuple[Tensor, int], ...], Tensor] | None = None
 
     def value(self, of: tuple[Tensor, ...], make: Callable[[], Tensor]) -> Tensor:
         """The value for these tensors; ``make`` computes it where they are others than the last."""
-        if self._value is None or not self._is_of(of):
-            self._value = make()
-            counted = not any(tensor.is_inference() for tensor in of)
-            self._of = tuple((tensor, tensor._version) for tensor in of) if counted else ()
-        return self._value
-
-    def _is_of(self, of: tuple[Tensor, ...]) -> bool:
-        if len(of) != len(self._of):
-            return False
-        return all(a is b and a._version == version for a, (b, version) in zip(of, self._of, strict=True))
+        if any(tensor.is_inference() for tensor in of):
+            return make()
+        last = self._last
+        if last is not None and _are(of, last[0]):
+            return last[1]
+        versions = tuple((tensor, tensor._version) for tensor in of)
+        with torch.inference_mode(False):
+            value = make()
+        self._last = versions, value
+        return value
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Remembered":
         return Remembered()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Remembered, ()
+
+
+def _are(tensors: tuple[Tensor, ...], known: tuple[tuple[Tensor, int], ...]) -> bool:
+    """Whether these are the known tensors, each as often written to as then."""
+    if len(tensors) != len(known):
+        return False
+    return all(a is b and a._version == version for a, (b, version) in zip(tensors, known, strict=True))

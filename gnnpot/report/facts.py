@@ -7,7 +7,10 @@ from typing import Any
 from gnnpot.report.formatting import MISSING, duration
 from gnnpot.report.page import Column, Table
 
-UNIT_SUFFIXES = {"_mb": "MB", "_gb": "GB", "_mib": "MiB", "_gib": "GiB", "_ang": "Å", "_ev": "eV"}
+UNIT_SUFFIXES = {
+    "_mb": "MB", "_gb": "GB", "_mib": "MiB", "_gib": "GiB", "_ev_per_ang": "eV/Å", "_ang": "Å", "_ev": "eV"
+}  # fmt: skip
+"""The first that a name ends in is its unit."""
 N_LISTED = 12
 
 

@@ -10,6 +10,8 @@ from gnnpot.report.formatting import significant
 from gnnpot.report.page import Block, Card, Cards, Column, Gallery, Page, Section, Table, Text
 
 Record = Mapping[str, Any]
+MOBILITY = "10⁻⁴ cm²/Vs"
+"""Unit of mobilities in tables; Å²/(V ps)."""
 
 
 def field_page(runs: Sequence[Record], scan: Record) -> Page:
@@ -25,13 +27,15 @@ def field_page(runs: Sequence[Record], scan: Record) -> Page:
 
 
 def field_lead(runs: Sequence[Record]) -> str:
-    """One sentence with the drift of every element in the strongest field.
+    """One sentence with the drift of every element in the strongest field, at the temperature that there was.
 
-    >>> field_lead([{"field_strength_v_per_ang": 0.1, "temperature_K": 600.0, "duration_ps": 1.0, "species": {}}])
-    '0.1 V/Å at 600 K for 1 ps: too few frames for a drift.'
+    >>> run = {"field_strength_v_per_ang": 0.1, "temperature_K": 600.0, "duration_ps": 1.0, "species": {}}
+    >>> field_lead([run | {"mean_temperature_K": 310.0}])
+    '0.1 V/Å at 310 K for 1 ps: too few frames for a drift.'
     """
     run = max(runs, key=lambda r: float(r["field_strength_v_per_ang"]))
-    head = f"{run['field_strength_v_per_ang']:.3g} V/Å at {run['temperature_K']:.4g} K for {run['duration_ps']:.3g} ps"
+    kelvin = run["temperature_K"] if run.get("mean_temperature_K") is None else run["mean_temperature_K"]
+    head = f"{run['field_strength_v_per_ang']:.3g} V/Å at {kelvin:.3g} K for {run['duration_ps']:.3g} ps"
     drifts = [
         f"{symbol} {with_error(values['drift_ang_per_ps'], values['drift_error_ang_per_ps'])}"
         for symbol, values in _elements(run)
@@ -51,13 +55,18 @@ def with_error(value: float | None, error: float | None) -> str:
     return significant(value) if error is None else f"{significant(value)} ± {significant(error, 2)}"
 
 
+def _mobility(value: float | None, error: float | None) -> str:
+    """Of cm²/Vs, in `MOBILITY`."""
+    return with_error(*(None if x is None else 1e4 * x for x in (value, error)))
+
+
 def species_table(run: Record) -> Table:
     """Drift, mobility, diffusion and response of every element."""
     columns = (
         Column("element", is_number=False),
         Column("atoms"),
         Column("drift (Å/ps)"),
-        Column("v/E (cm²/Vs)"),
+        Column(f"v/E ({MOBILITY})"),
         Column("along", "diffusion (Å²/ps)"),
         Column("across", "diffusion (Å²/ps)"),
         Column("charge along E (e)"),
@@ -73,7 +82,7 @@ def species_table(run: Record) -> Table:
                 symbol,
                 str(values["n_atoms"]),
                 with_error(values["drift_ang_per_ps"], values["drift_error_ang_per_ps"]),
-                with_error(values["apparent_mobility_cm2_per_v_s"], values["apparent_mobility_error_cm2_per_v_s"]),
+                _mobility(values["apparent_mobility_cm2_per_v_s"], values["apparent_mobility_error_cm2_per_v_s"]),
                 significant(values["diffusion_along_ang2_per_ps"]),
                 significant(values["diffusion_across_ang2_per_ps"]),
                 significant(seen.get("charge_along_field_e")),
@@ -90,19 +99,23 @@ def species_table(run: Record) -> Table:
 
 def scan_table(scan: Record) -> Table:
     """Drift at every field strength, and mobility at zero field."""
-    columns = (Column("element", is_number=False), Column("E (V/Å)"), Column("drift (Å/ps)"), Column("v/E (cm²/Vs)"))
+    columns = (
+        Column("element", is_number=False), Column("E (V/Å)"), Column("drift (Å/ps)"), Column(f"v/E ({MOBILITY})")
+    )  # fmt: skip
     rows = []
     for symbol, values in scan.items():
         points = zip(
             values["field_v_per_ang"], values["drift_ang_per_ps"], values["drift_error_ang_per_ps"], strict=True
         )
         for strength, drift, error in points:
-            rows.append((symbol, significant(strength), with_error(drift, error), significant(1e-4 * drift / strength)))
+            rows.append((symbol, significant(strength), with_error(drift, error), significant(drift / strength)))
         mobility = values["zero_field_mobility_cm2_per_v_s"]
         if mobility is not None:
-            text = with_error(mobility, values["zero_field_mobility_error_cm2_per_v_s"])
+            text = _mobility(mobility, values["zero_field_mobility_error_cm2_per_v_s"])
             rows.append((symbol, "→ 0", "", text))
     caption = "→ 0: from v/E = μ + c E², weighted with the errors."
+    if all(values["zero_field_mobility_cm2_per_v_s"] is None for values in scan.values()):
+        caption = "Constant fields of two strengths or more give the mobility at zero field."
     return Table(columns, tuple(rows), caption=caption)
 
 
@@ -137,7 +150,8 @@ def _cards(run: Record) -> tuple[Card, ...]:
         drift = energy["conserved_drift_mev_per_atom_per_ps"]
         if drift is not None:
             spread = f"standard deviation {significant(energy['conserved_spread_mev_per_atom'])} meV/atom"
-            cards.append(Card("Drift of the enthalpy's balance", significant(drift), "meV/atom/ps", spread))
+            hint = f"of K + U less work plus heat\n{spread}"
+            cards.append(Card("Drift of the account", significant(drift), "meV/atom/ps", hint))
     if response:
         residual = significant(response["sum_rule_residual_e_per_atom"])
         cards.append(Card("|ΣZ - Q| per atom", residual, "e", f"largest of {response['n_frames']} frames"))

@@ -11,6 +11,8 @@ from gnnpot.report.style import INK, MUTED, SERIES_COLORS, drawing
 
 Record = Mapping[str, Any]
 GREEK = {"G": "Γ"}
+LIFTED = 0.01
+"""THz; a mode that the field raises by more is drawn in another color."""
 
 
 def band_figure(record: Record) -> page.Figure:
@@ -75,14 +77,15 @@ def splitting_figure(record: Record) -> page.Figure | None:
         return None
     columns = {"transverse": gamma["frequencies_THz"]}
     columns |= {f"q → 0 along {name}": values for name, values in gamma["longitudinal_THz"].items()}
-    plain = np.array(gamma["frequencies_THz"])
+    rises = [[0.0] * len(gamma["frequencies_THz"])]
+    rises += [np.subtract(v, gamma["without_field_THz"][name]) for name, v in gamma["longitudinal_THz"].items()]
     caption = "Orange: modes that the field lifts."
     with drawing(5.4, 3.4, "Frequencies at Γ without and with the electric field of polar modes", caption) as d:
         axes = d.canvas.add_subplot()
-        for k, values in enumerate(columns.values()):
-            for value in values:
-                lifted = bool(np.abs(plain - value).min() > 0.01)
-                axes.plot([k - 0.32, k + 0.32], [value, value], color=SERIES_COLORS[1 if lifted else 0], lw=2)
+        for k, (values, of_values) in enumerate(zip(columns.values(), rises, strict=True)):
+            for value, rise in zip(values, of_values, strict=True):
+                color = SERIES_COLORS[1 if rise > LIFTED else 0]
+                axes.plot([k - 0.32, k + 0.32], [value, value], color=color, lw=2)
         axes.set_xticks(range(len(columns)), list(columns))
         axes.tick_params(axis="x", length=0, labelcolor=INK)
         axes.grid(visible=False, axis="x")

@@ -9,7 +9,7 @@ from gnnpot._version import __version__
 from gnnpot.keys import WAVENUMBER_PER_THZ
 from gnnpot.report.facts import facts_table
 from gnnpot.report.formatting import significant
-from gnnpot.report.page import Block, Card, Cards, Column, Figure, Folded, Gallery, Page, Section, Table, Text
+from gnnpot.report.page import Block, Card, Cards, Column, Figure, Folded, Page, Section, Table, Text
 
 Record = Mapping[str, Any]
 SMALL_SPLITTING = 0.01
@@ -29,7 +29,7 @@ def phonon_page(record: Record) -> tuple[Page, dict[str, Figure]]:
     sections = [
         Section("Bands and density of states", (_cards(record), figures["bands"])),
         Section("Modes at Γ", (*_gamma_blocks(record), *shown)),
-        Section("Thermal properties", (Gallery((figures["thermal"],)),)),
+        Section("Thermal properties", (figures["thermal"],)),
     ]
     if "electric" in record:
         sections.append(Section("Born charges and dielectric tensor", (born_table(record), dielectric_table(record))))
@@ -119,10 +119,9 @@ def dielectric_table(record: Record) -> Table:
 
 
 def largest_splitting(record: Record) -> float:
-    """Largest rise of a frequency at Γ by the field of polar modes, THz."""
-    gamma = record["gamma"]
-    plain = np.array(gamma["frequencies_THz"])
-    return max((float((np.array(v) - plain).max()) for v in gamma["longitudinal_THz"].values()), default=0.0)
+    """Largest rise of a mode at Γ by the field of polar modes, from what it would be without that, THz."""
+    longitudinal, plain = (record["gamma"].get(key, {}) for key in ("longitudinal_THz", "without_field_THz"))
+    return max((float((np.array(v) - plain[name]).max()) for name, v in longitudinal.items()), default=0.0)
 
 
 def _fixed(value: float, digits: int) -> str:

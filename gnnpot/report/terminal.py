@@ -38,7 +38,9 @@ def rich_table(table: Table) -> rich.table.Table:
         is_text = not columns[0].is_number
         printed.add_column(
             Text(header),
-            min_width=min(MIN_TEXT_WIDTH, max(map(cell_len, lines), default=0)) if is_text else None,
+            min_width=min(MIN_TEXT_WIDTH, max(map(cell_len, [*header.split(), *lines]), default=0))
+            if is_text
+            else None,
             justify="left" if is_text else "right",
             vertical="bottom",
             no_wrap=not is_text,

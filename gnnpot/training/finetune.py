@@ -34,7 +34,7 @@ from gnnpot.training.dataset import SPLIT_FILE, Dataset, read_dataset
 from gnnpot.training.evaluation import parity_of, trainable_properties
 from gnnpot.training.fit import FitResult, plan
 from gnnpot.training.folders import new_run_dir, no_empty_folder_left
-from gnnpot.training.heads import learn_buffers, warn_of_missing_labels
+from gnnpot.training.heads import FACTS_OF_BACKBONE, learn_buffers, warn_of_missing_labels
 from gnnpot.training.inspection import inspect_data
 from gnnpot.training.preparation import graphs_of, prepare_model, prepare_store, threads_for
 from gnnpot.training.replay import (
@@ -234,7 +234,9 @@ def _scratch(task: _Task, run_dir: Path, console: Console) -> _Scratch:
 def _scratch_settings(task: _Task) -> dict[str, Any]:
     settings, base = task.settings, task.start.base
     backbone = base.backbone if isinstance(base, ResponsePotential) else base
-    head = described(base.head) if isinstance(base, ResponsePotential) else settings.get("head")
+    head = settings.get("head")
+    if isinstance(base, ResponsePotential):
+        head = described(base.head) | dict.fromkeys(FACTS_OF_BACKBONE)
     usual = compose("fit")["optimizer"]["schedule"]["warm_up"]
     schedule = {**settings["optimizer"]["schedule"], "warm_up": usual}
     return {

@@ -25,6 +25,8 @@ from gnnpot.models.response import MODELS, ResponsePotential, joined
 from gnnpot.models.store import read_card
 from gnnpot.training.dataset import Dataset, model_class
 
+FACTS_OF_BACKBONE = ("elements", "n_inputs")
+"""Arguments of a head that follow from the model which carries it."""
 FROZEN = ("backbone",)
 """Weights that stay where a trained model gets a head and nothing else is asked for."""
 
@@ -106,7 +108,7 @@ def add_head(config: dict[str, Any], dataset: Dataset, backbone: Potential) -> R
 
 
 def _refuse_facts_of_backbone(given: dict[str, Any]) -> None:
-    for name in ("elements", "n_inputs"):
+    for name in FACTS_OF_BACKBONE:
         if given.get(name) is not None:
             raise ConfigError(f"head.{name}={given[name]} is that of the model which carries the head: leave it null")
 

@@ -1,17 +1,21 @@
 """The field report on trajectories whose drift and response are known."""
 
 import csv
+import io
 import json
 
 import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from rich.console import Console
 
 from gnnpot.apps.analyze import analyze
 from gnnpot.apps.field_report import field_report
 from gnnpot.apps.md import md
 from gnnpot.errors import DataError, PhysicsWarning
+from gnnpot.report.field import species_table
+from gnnpot.report.terminal import rich_table
 from tests.contract.conftest import rattled
 from tests.contract.test_heads import with_head
 
@@ -164,6 +168,39 @@ def test_analyze_kind_field(tmp_path, capsys):
     assert len(result.record["runs"]) == 2
     assert (tmp_path / "analysis" / "field.csv").read_text().count("\n") == 5
     assert "→ 0" in capsys.readouterr().out
+    field_report([folders[0]], tmp_path / "one")
+    assert "→ 0" not in (tmp_path / "one" / "field_report.html").read_text()
+    analyze(
+        "field",
+        [str(folders[0]), str(made_up_run(tmp_path / "wave", field_is_constant=False))],
+        output=tmp_path / "waves",
+    )
+    printed = capsys.readouterr().out
+    assert "→ 0" not in printed and "two strengths or more" in printed
+
+
+def test_temperature_mobility_and_account_are_called_what_they_are(tmp_path):
+    """Half the first temperature is left in nve, no enthalpy stands behind a tensor head, Å²/(V ps) are 10⁻⁴ cm²/Vs."""
+    report = field_report(made_up_run(tmp_path / "0", 0.1, mean_temperature_K=310.4))
+    assert report.record["runs"][0]["mean_temperature_K"] == 310.4
+    page = report.page.html()
+    assert "at 310 K" in page and "600" not in page.split("</h1>")[1].split("drift")[0]
+    assert "K + U less work plus heat" in page and "enthalpy" not in page
+    (row, _) = species_table(report.record["runs"][0]).rows
+    drift, mobility = (float(cell.split(" ")[0]) for cell in row[2:4])
+    assert mobility == pytest.approx(drift / 0.1, rel=0.01)
+    record = report.record["runs"][0]["species"]["Li"]
+    assert record["apparent_mobility_cm2_per_v_s"] == pytest.approx(1e-4 * record["drift_ang_per_ps"] / 0.1)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_fits_into_a_terminal(tmp_path, width):
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(
+        rich_table(species_table(field_report(made_up_run(tmp_path / "0")).record["runs"][0]))
+    )
+    printed = stream.getvalue()
+    assert "element" in printed and "across" in printed and "…" not in printed
 
 
 def test_a_simulation_reports_itself(tmp_path, capsys):

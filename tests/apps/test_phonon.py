@@ -21,6 +21,7 @@ from gnnpot.data.readers.phonopy_born import write_phonopy_born
 from gnnpot.errors import ConfigError, DataError, DataWarning
 from gnnpot.keys import COULOMB_CONSTANT
 from gnnpot.models.potential import Potential
+from gnnpot.report.phonons import largest_splitting
 
 CHARGE, EPSILON = 1.98, 3.2
 FAST = {"mesh": 20.0, "points": 5, "t_step": 100.0}
@@ -61,6 +62,22 @@ def test_splitting_of_a_diatomic_crystal_is_the_closed_form(polar):
     for longitudinal in polar.longitudinal.values():
         np.testing.assert_allclose(longitudinal[:5], polar.gamma[:5], atol=1e-5)
         assert np.sqrt(longitudinal[5] ** 2 - polar.gamma[5] ** 2) == pytest.approx(expected, rel=1e-6)
+    for without in polar.record["gamma"]["without_field_THz"].values():
+        np.testing.assert_allclose(without, polar.gamma, atol=1e-4)
+
+
+def test_the_splitting_is_that_of_a_mode_however_many_it_passes():
+    """A polar mode rises from 5 to 8 THz past one at 6 THz that has no dipole: by 3 THz, and no mode by 1 or 2."""
+    plain = dynamics.GammaModes(np.array([-1.0, 5.0, 6.0]), np.eye(3) + 0j)
+    turned = np.eye(3)[:, [0, 2, 1]] * np.exp(0.7j)
+    split = dynamics.GammaModes(np.array([-1.0, 6.0, 8.0]), turned)
+    assert dynamics.without_field(split, plain) == pytest.approx([-1.0, 6.0, 5.0])
+    gamma = {
+        "frequencies_THz": plain.frequencies.tolist(),
+        "longitudinal_THz": {"x": split.frequencies.tolist()},
+        "without_field_THz": {"x": dynamics.without_field(split, plain).tolist()},
+    }
+    assert largest_splitting({"gamma": gamma}) == pytest.approx(3.0)
 
 
 def test_static_dielectric_tensor_fulfills_lyddane_sachs_teller(polar):

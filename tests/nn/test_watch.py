@@ -129,3 +129,35 @@ def test_copies_remember_nothing(remembered, copied):
     numbers = torch.ones(2)
     remembered.value((numbers,), lambda: numbers.sum())
     assert float(copied(remembered).value((numbers,), lambda: numbers.sum() + 1.0)) == 3.0
+
+
+def test_what_is_remembered_in_inference_mode_serves_a_differentiation(remembered):
+    numbers, weights = torch.tensor([1.0, 2.0]), torch.ones(2, requires_grad=True)
+    with torch.inference_mode():
+        inside = remembered.value((numbers,), lambda: 2 * numbers)
+    outside = remembered.value((numbers,), lambda: 2 * numbers)
+    assert outside is inside
+    (outside * weights).sum().backward()
+    assert weights.grad is not None and weights.grad.tolist() == [2.0, 4.0]
+
+
+def test_a_value_is_never_that_of_another_thread():
+    """Another one asks for its own tensors at every moment at which the value for these is being kept."""
+    mine, others, seen = torch.tensor([1.0]), torch.tensor([2.0]), []
+
+    class Interrupted(Remembered):
+        armed = False
+
+        def __setattr__(self, name, value):
+            object.__setattr__(self, name, value)
+            if self.armed:
+                object.__setattr__(self, "armed", False)
+                seen.append(float(self.value((mine,), lambda: 10 * mine)))
+                object.__setattr__(self, "armed", True)
+
+    remembered = Interrupted()
+    remembered.value((mine,), lambda: 10 * mine)
+    object.__setattr__(remembered, "armed", True)
+    assert float(remembered.value((others,), lambda: 10 * others)) == 20.0
+    assert seen
+    assert set(seen) == {10.0}

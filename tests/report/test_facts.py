@@ -14,6 +14,8 @@ def test_facts_are_said_as_people_say_them():
         "many": list(range(100)),
         "none": [],
         "loss": float("nan"),
+        "fmax_ev_per_ang": 0.02,
+        "width_ang": 5,
         "versions": {"torch": "2.13"},
     }
     assert facts_table(facts).rows == (
@@ -27,6 +29,8 @@ def test_facts_are_said_as_people_say_them():
         ("many", "100 entries"),
         ("none", "none"),
         ("loss", "–"),
+        ("fmax", "0.02 eV/Å"),
+        ("width", "5 Å"),
         ("versions: torch", "2.13"),
     )
 

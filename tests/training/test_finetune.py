@@ -299,7 +299,7 @@ def test_a_charge_is_learned_in_addition(tuned: Tuned, tmp_path: Path) -> None:
     assert load(result.model).takes_charge
 
 
-def test_a_head_on_the_trained_model(tuned: Tuned, tmp_path: Path) -> None:
+def test_a_head_on_the_trained_model_and_a_model_with_a_head(tuned: Tuned, tmp_path: Path) -> None:
     frames = copper(16, seed=2)
     for atoms in frames:
         results = {**atoms.calc.results, "born_effective_charges": np.zeros((len(atoms), 3, 3))}
@@ -320,6 +320,9 @@ def test_a_head_on_the_trained_model(tuned: Tuned, tmp_path: Path) -> None:
     assert result.metrics["finetuning"]["kept"] == "finetuned"
     assert "born_effective_charges" in load(result.model).outputs
     assert result.metrics["test"]["born_mae_e"] < 0.1
+    again = finetune(tuned("again", checkpoint=str(result.model), data={"path": str(path)}, compare={"scratch": True}))
+    scratch = load(tmp_path / "again" / "scratch" / "model")
+    assert scratch.arguments()["head"] == load(again.model).arguments()["head"]
 
 
 @pytest.mark.parametrize(
