@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gnnpot.apps.datasets import frames_from
 from gnnpot.apps.foreign import predicted_by
 from gnnpot.data.labels import labels_of
+from gnnpot.errors import DataError
 
 FloatArray = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -93,8 +94,11 @@ def _dimer(calculator: Any, a: int, b: int, distances: FloatArray) -> tuple[Floa
     """The curve of one model, and whether its atoms lie in a periodic cell; raises where it refuses them."""
     try:
         return _curve(calculator, [_two_atoms(a, b, r) for r in distances], distances), False
-    except Exception:
-        return _curve(calculator, [_in_box(_two_atoms(a, b, r)) for r in distances], distances), True
+    except Exception as first:
+        try:
+            return _curve(calculator, [_in_box(_two_atoms(a, b, r)) for r in distances], distances), True
+        except Exception as second:  # ours ask for the cell first; those of others may be left unusable by the first
+            raise (second if isinstance(first, DataError) else first) from None
 
 
 def _two_atoms(a: int, b: int, distance: float) -> Atoms:
