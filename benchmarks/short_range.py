@@ -3,13 +3,14 @@
     python benchmarks/short_range.py CHECKPOINT TRAINING_FILE TEMPERATURE [STRUCTURE_FILE] [REPEAT]
 
 CHECKPOINT is a run directory or model, TRAINING_FILE what it learned from, TEMPERATURE (K) that of the training data.
-10 ps at constant volume and 3 x TEMPERATURE, 1 fs, start from the first frame of the structure file (the training file
-where none is given). The simulation stops, and the script fails, at the first distance below 0.7 of the shortest of the
+10 ps at constant volume and 3 x TEMPERATURE, 1 fs, kept in runs/short_range/NAME_OF_THE_RUN. The start is the first frame
+of the structure file (of the training file where none is given). The simulation stops, and the script fails, at the first distance below 0.7 of the shortest of the
 training file, looked at in every tenth step.
 """
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -41,7 +42,7 @@ def main(checkpoint: str, training: str, temperature: str, structure: str | None
         steps=STEPS,
         repeat=int(repeat),
         min_distance=ALLOWED * shortest,
-        output="runs/short_range",
+        output=f"runs/short_range/{Path(checkpoint).resolve().name}",
         overwrite=True,
     )
     print(f"kept for {STEPS / 1000:g} ps at {3.0 * float(temperature):g} K")

@@ -110,6 +110,8 @@ def benchmark(config: Mapping[str, Any]) -> BenchmarkResult | None:
         return _rendered(output, read_results(output / RESULTS_FILE), console)
     checked_launcher(settings["launcher"], int(settings["jobs"]))
     entrants = entrants_of(settings["models"], settings["overrides"])
+    if settings["dimers"] and not settings["measure"]:
+        raise ConfigError("dimers= asks for curves, and measure=false leaves all of them out: leave one of them away")
     data = data_of(settings)
     cells = cells_of(entrants, data, settings["sizes"], settings["seeds"], output)
     if settings["dry_run"]:

@@ -190,8 +190,16 @@ def data_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             own["split"] = {**shared["split"], **own["split"]}
         if slug(str(name)) in found:
             raise ConfigError(f"datasets: {name!r} would share the folder {slug(str(name))!r} with another; rename it")
-        found[slug(str(name))] = {**shared, **own}
+        found[slug(str(name))] = {**_without_files(shared, own), **own}
     return found
+
+
+def _without_files(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What a data set shares with others: not their files, where it names its own."""
+    files = ("train_path", "val_path", "test_path")
+    if any(own.get(name) for name in ("path", *files)):
+        return {**shared, **dict.fromkeys(files)}
+    return dict(shared)
 
 
 def _name_of(path: str | Sequence[str]) -> str:

@@ -7,7 +7,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gnnpot.apps.benchmark import benchmark
 from gnnpot.apps.benchmark_ase import evaluate_calculator, refuse_other_errors
-from gnnpot.apps.benchmark_plan import DataRecord, entrants_of
+from gnnpot.apps.benchmark_plan import DataRecord, data_of, entrants_of
+from gnnpot.config import compose
 from gnnpot.data.splits import Split
 from gnnpot.errors import ConfigError
 
@@ -37,6 +38,19 @@ def record_of(test):
     return DataRecord(
         "copper", frames, Split(np.array([0]), np.array([1]), np.array(test), "", None, 0, "", "ab"), {}, ""
     )
+
+
+def test_curves_without_measurements_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="measure=false leaves all of them out"):
+        benchmark({"models": ["hdnnp"], "output": str(tmp_path), "dimers": ["Li2.xyz"], "measure": False})
+
+
+def test_a_data_set_of_its_own_file_is_not_read_from_the_shared_ones():
+    data = compose("benchmark")["data"] | {"train_path": "shared.xyz", "test_path": "shared_test.xyz"}
+    found = data_of({"data": data, "datasets": {"A": "a.xyz", "B": {"train_path": "b.xyz"}, "C": {"charge": 1.0}}})
+    assert [found[name]["path"] for name in "AB"] == ["a.xyz", data["path"]]
+    assert [found[name]["train_path"] for name in "ABC"] == [None, "b.xyz", "shared.xyz"]
+    assert [found[name]["test_path"] for name in "ABC"] == [None, None, "shared_test.xyz"]
 
 
 def test_errors_of_a_calculator_with_other_arguments_or_structures_are_refused(tmp_path):
