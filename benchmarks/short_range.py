@@ -3,9 +3,9 @@
     python benchmarks/short_range.py CHECKPOINT TRAINING_FILE TEMPERATURE [STRUCTURE_FILE] [REPEAT]
 
 CHECKPOINT is a run directory or model, TRAINING_FILE what it learned from, TEMPERATURE (K) that of the training data.
-10 ps at constant volume and 3 x TEMPERATURE, 1 fs, kept in runs/short_range/NAME_OF_THE_RUN. The start is the first frame
-of the structure file (of the training file where none is given). The simulation stops, and the script fails, at the first distance below 0.7 of the shortest of the
-training file, looked at in every tenth step.
+10 ps at constant volume and 3 x TEMPERATURE, 1 fs, kept in runs/short_range/NAME_OF_THE_RUN. They start from the first
+frame of the structure file (of the training file where none is given). The simulation stops, and the script fails, at
+the first distance below 0.7 of the shortest of the training file, looked at in every tenth step.
 """
 
 import sys

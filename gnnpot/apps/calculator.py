@@ -121,6 +121,7 @@ class Calculator(AseCalculator):
         self._elements = ElementTable(self.potential.elements)
         self.remove_net_force = remove_net_force
         self._dynamics: Any = None
+        self._start = 0.0
         self.extrapolations: npt.NDArray[np.int64] | None = None
         self.warns_of_extrapolation = True
         self.field = field
@@ -175,9 +176,12 @@ class Calculator(AseCalculator):
         """Q E of `largest_field`, eV/Å, ``(3,)``: what a charged cell is pushed with at most; before it is removed."""
         return np.zeros(3) if self._in_field is None else self._in_field.charge * self._in_field.largest
 
-    def follow(self, dynamics: Any) -> None:
-        """Take the field at the time of a simulation of ASE: new positions belong to its next step."""
-        self._dynamics = dynamics
+    def follow(self, dynamics: Any, start: float = 0.0) -> None:
+        """Take the field at the time of a simulation of ASE, which starts at ``start`` fs.
+
+        New positions belong to its next step.
+        """
+        self._dynamics, self._start = dynamics, start
 
     def start_path(self) -> None:
         """Forget the path in a field: the next structure is not one that the last has moved to, and no work is done."""
@@ -236,7 +240,7 @@ class Calculator(AseCalculator):
     def _advance(self, in_field: InField) -> None:
         """Set the time of the field to that of the simulation: the next step's, where the atoms have moved."""
         if self._dynamics is not None and in_field.moved(self.atoms):
-            in_field.time = (self._dynamics.nsteps + 1) * self._dynamics.dt / units.fs
+            in_field.time = self._start + (self._dynamics.nsteps + 1) * self._dynamics.dt / units.fs
 
     def _results(self, graph: AtomicGraph, asked: set[str]) -> dict[str, Any]:
         wanted = ["energy", "energies"] if "energy" in self.implemented_properties else []

@@ -29,14 +29,9 @@ class _Point:
     numbers: npt.NDArray[np.int64]
     cell: FloatArray
     field: FloatArray
+    charge: float
     dipole: FloatArray | None
     pushes: FloatArray | None
-
-
-def _point(
-    atoms: Atoms, field: FloatArray, dipole: FloatArray | None = None, pushes: FloatArray | None = None
-) -> _Point:
-    return _Point(atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy(), field, dipole, pushes)
 
 
 class InField:
@@ -168,7 +163,7 @@ class InField:
         pulling = unwrapped if share is None else unwrapped - removed_charge * (share[:, 0] @ atoms.positions)
         if self._last is not None and self._last.dipole is not None:
             self._work += float(0.5 * (self._last.field + field) @ (pulling - self._last.dipole))
-        self._last = _point(atoms, field, dipole=pulling)
+        self._last = self._point(atoms, field, dipole=pulling)
         results: dict[str, Any] = {"polarization": unwrapped, "field": field, "field_work": self._work}
         if "energy" in found:
             internal = float(found["energy"][0])
@@ -213,7 +208,7 @@ class InField:
             self._work += float(0.5 * ((self._last.pushes + pushes) * moved).sum())
         elif self._last is not None:
             self.start_path()
-        self._last = _point(atoms, field, pushes=pushes)
+        self._last = self._point(atoms, field, pushes=pushes)
         results: dict[str, Any] = {"field": field, "field_work": self._work}
         if "energy" in found:
             internal = float(found["energy"][0])
@@ -224,9 +219,17 @@ class InField:
             results["forces"] = found["forces"] - (0.0 if share is None else share * self.net_force)
         return results
 
+    def _point(
+        self, atoms: Atoms, field: FloatArray, dipole: FloatArray | None = None, pushes: FloatArray | None = None
+    ) -> _Point:
+        now = (atoms.positions.copy(), atoms.numbers.copy(), atoms.cell.array.copy())
+        return _Point(*now, field, self.charge, dipole, pushes)
+
     def _same_structure(self, atoms: Atoms) -> bool:
         last = self._last
-        return last is not None and same_bits(last.numbers, atoms.numbers) and same_bits(last.cell, atoms.cell.array)
+        if last is None or last.charge != self.charge:
+            return False
+        return same_bits(last.numbers, atoms.numbers) and same_bits(last.cell, atoms.cell.array)
 
     def _refuse_wrapped(self, atoms: Atoms) -> None:
         if self._last is None or not self._same_structure(atoms):

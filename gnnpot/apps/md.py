@@ -100,7 +100,8 @@ def md(
         output: folder for ``thermo.csv``, the trajectory, ``last.extxyz`` (to go on from) and ``md.json``.
         overwrite: replace an earlier simulation in ``output``.
         repeat: supercell, one number or three.
-        velocities: ``new`` (Maxwell-Boltzmann), or ``keep`` those of the file, to go on from ``last.extxyz``.
+        velocities: ``new`` (Maxwell-Boltzmann), or ``keep`` those of the file, to go on from ``last.extxyz``; a field
+            in time goes on too, at the ``time_ps`` of the file.
         thermostat: ``bussi``, ``langevin`` or ``nose_hoover`` (``nvt``).
         thermostat_time, barostat_time: relaxation times, fs.
         isotropic: ``npt`` keeps the shape of the cell.
@@ -128,9 +129,12 @@ def md(
     limits = Limits(max_temperature, max_force, min_distance)
     schedule = _Schedule(steps, log_interval, trajectory_interval, born_every, trajectory, velocities)
     atoms.calc = calculator
+    start = 1000.0 * float(atoms.info.get("time_ps", 0.0)) if velocities == "keep" else 0.0
+    if calculator.field is not None:
+        calculator.time = start
     atoms.get_forces()
     folder = _prepared_folder(Path(output), schedule, overwrite)
-    result = _Run(atoms, settings, limits, schedule, folder, np.random.default_rng(seed)).go()
+    result = _Run(atoms, settings, limits, schedule, folder, np.random.default_rng(seed), start).go()
     origin = _origin(checkpoint, structure, repeat, seed, dtype) | field_facts(calculator, temperature)
     _write_summary(result, settings, limits, schedule, origin)
     _print_summary(result, settings, schedule)
@@ -170,7 +174,9 @@ class _Run:
         schedule: _Schedule,
         folder: Path,
         rng: np.random.Generator,
+        start: float,
     ) -> None:
+        self.start = start
         self.atoms, self.limits, self.schedule, self.folder = atoms, limits, schedule, folder
         self.has_energy = "energy" in atoms.calc.implemented_properties
         self.n_free = degrees_of_freedom(atoms, settings.keeps_rotation)
@@ -180,7 +186,7 @@ class _Run:
             raise DataError("velocities=keep, but the structure has none; take last.extxyz of a simulation, or new")
         self.step_fs = settings.timestep
         self.dynamics = integrator(atoms, settings, self.n_free, rng)
-        atoms.calc.follow(self.dynamics)
+        atoms.calc.follow(self.dynamics, start)
         self.account = FieldAccount(atoms, self.dynamics) if atoms.calc.field is not None else None
         self.console = Console()
         self.extrapolating = 0
@@ -217,7 +223,7 @@ class _Run:
                 if progress.wants_figures(step):
                     progress.update(step, self._figures(step))
         except KeyboardInterrupt:
-            write_structure(self.folder / "last.extxyz", snapshot(self.atoms))
+            self._write_last(step)
             say(self.console, f"stopped after step {step}; {self.folder / 'last.extxyz'} goes on with velocities=keep")
             raise
         except SimulationError as error:
@@ -235,6 +241,13 @@ class _Run:
         frame = snapshot(self.atoms)
         frame.info["time_ps"] = step * self.step_fs / 1000.0
         return frame
+
+    def _write_last(self, step: int) -> Atoms:
+        """The frame to go on from, with the time since the first of the simulations that went on."""
+        last = snapshot(self.atoms)
+        last.info["time_ps"] = (self.start + step * self.step_fs) / 1000.0
+        write_structure(self.folder / "last.extxyz", last)
+        return last
 
     def _count_extrapolations(self) -> None:
         counts = self.atoms.calc.extrapolations
@@ -285,8 +298,7 @@ class _Run:
     def _finish(self, ran: tuple[list[Sample], float]) -> MDResult:
         """Write the last frame, and read the drift."""
         samples, rate = ran
-        last = snapshot(self.atoms)
-        write_structure(self.folder / "last.extxyz", last)
+        last = self._write_last(self.schedule.steps)
         time = [sample.time_ps for sample in samples]
         drift, drift_of = None, "nothing (Langevin dynamics conserves no quantity)"
         if not self.has_energy:

@@ -193,6 +193,20 @@ def test_work_of_the_field(response):
 
 
 @SHIFTED
+def test_another_charge_is_another_path(response):
+    """A cell that is charged where it stands has not been moved by the field."""
+    atoms = rattled(seed=10)
+    atoms.calc = Calculator(response, dtype="float64", field=FIELD, remove_net_force=True)
+    atoms.get_forces()
+    atoms.positions[0] += 0.05
+    atoms.get_forces()
+    assert atoms.calc.results["field_work"] != 0.0
+    atoms.info["charge"] = 1.0
+    atoms.get_forces()
+    assert atoms.calc.results["field_work"] == 0.0
+
+
+@SHIFTED
 @pytest.mark.parametrize("charge", [1.0, -2.0])
 def test_charged_cells_ask_what_to_do_with_their_net_force(response, charge):
     atoms = rattled(seed=11)

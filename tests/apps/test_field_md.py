@@ -160,6 +160,21 @@ def test_a_run_in_a_field_goes_on(polarized, tmp_path):
     np.testing.assert_allclose(second.atoms.positions, whole.atoms.positions, atol=1e-6)
 
 
+def test_a_field_in_time_goes_on(polarized, tmp_path):
+    settings = {"ensemble": "nve", "dtype": "float64", "field": {"amplitude": [0.0, 0.15, 0.1], "frequency": 40.0}}
+    atoms = rattled((2, 1, 1), seed=7)
+    whole = md(polarized, atoms, steps=15, output=tmp_path / "whole", **settings)
+    start = atoms
+    for part in ("first", "second", "third"):
+        keep = {} if part == "first" else {"velocities": "keep"}
+        run = md(polarized, start, steps=5, output=tmp_path / part, **keep, **settings)
+        start = tmp_path / part / "last.extxyz"
+    np.testing.assert_allclose(run.atoms.positions, whole.atoms.positions, atol=1e-6)
+    assert ase.io.read(start).info["time_ps"] == pytest.approx(0.015)
+    anew = md(polarized, tmp_path / "second" / "last.extxyz", steps=5, output=tmp_path / "anew", **settings)
+    assert np.abs(anew.atoms.positions - whole.atoms.positions).max() > 1e-4
+
+
 @SHIFTED
 def test_charged_cells(polarized, tmp_path):
     atoms = rattled((2, 1, 1), seed=8)
