@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError
-from gnnpot.models.heads import ResponseHead, with_sum_rule
-from gnnpot.nn.born_kernels import BornArrays, irreducible_parts
+from gnnpot.models.heads import ResponseHead, total_charges, with_sum_rule
+from gnnpot.nn.born_kernels import BornArrays, irreducible_parts, scaled_with_sum_rule
 from gnnpot.nn.layers import mlp
 from gnnpot.nn.moment_kernels import write_products
 from gnnpot.nn.moments import NeighborMoments, pair_geometry
@@ -84,8 +84,19 @@ class BornTensorHead(ResponseHead):
     def of_pairs(self, features: Tensor, pairs: NearPairs, graph: AtomicGraph) -> Tensor:
         """Born charges by compiled loops, of features on a CPU and the pairs closer than the head's cutoff."""
         moments = self.moments.of_pairs(features, pairs, self.tables.harmonics_of(pairs, features.dtype))
-        parts = irreducible_parts(self._current_arrays(), features.numpy(), *(moment.numpy() for moment in moments))
-        return self._scaled(torch.from_numpy(parts), graph)
+        arrays, statistics = self._current_arrays(), self.born_scale
+        parts = irreducible_parts(arrays, features.numpy(), *(moment.numpy() for moment in moments))
+        types = statistics.element_table(graph.atomic_numbers)
+        born = scaled_with_sum_rule(
+            parts,
+            arrays.vector_products,
+            float(statistics.scale),
+            statistics.means.numpy(),
+            types.numpy(),
+            total_charges(graph).numpy(),
+            graph.batch.numpy(),
+        )
+        return torch.from_numpy(born)
 
     def _from_moments(self, features: Tensor, firsts: Tensor, seconds: Tensor, graph: AtomicGraph) -> Tensor:
         """Z from the moments of degree 1 and 2, ``(n_atoms, 3 or 5, n_channels)``."""

@@ -59,6 +59,36 @@ def irreducible_parts(head: BornArrays, features: Array, vectors: Array, tensors
 
 
 @compiled()
+def scaled_with_sum_rule(
+    parts: Array, products: Array, scale: float, means: Array, types: Array, charges: Array, batch: Array
+) -> Array:
+    """Z_i = ⟨Z⟩ 1 + s Σ_l Q_l x_il less an equal share of ΣZ - Q·1, ``(n_atoms, 3, 3)``.
+
+    ``products``: those of two vectors, whose transpose leads back; ⟨Z⟩ by type, Q by structure.
+    """
+    born = np.empty((len(parts), 3, 3), np.float64)
+    excess, sizes = np.zeros((len(charges), 3, 3), np.float64), np.zeros(len(charges), np.float64)
+    for i in range(len(parts)):
+        structure = batch[i]
+        sizes[structure] += 1.0
+        for a in range(3):
+            for b in range(3):
+                total = 0.0
+                for component in range(N_COMPONENTS):
+                    total += parts[i, component] * products[3 * a + b, component]
+                born[i, a, b] = scale * total + (means[types[i]] if a == b else 0.0)
+                excess[structure, a, b] += born[i, a, b]
+    for structure in range(len(charges)):
+        for a in range(3):
+            excess[structure, a, a] -= charges[structure]
+    for i in range(len(parts)):
+        for a in range(3):
+            for b in range(3):
+                born[i, a, b] -= excess[batch[i], a, b] / sizes[batch[i]]
+    return born
+
+
+@compiled()
 def _gates(head: BornArrays, features: Array, vectors: Array, tensors: Array) -> Array:
     n_atoms, _, n_channels = vectors.shape
     squares = np.zeros((n_atoms, 2 * n_channels), features.dtype)
