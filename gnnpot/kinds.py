@@ -10,6 +10,11 @@ from gnnpot.errors import ConfigError
 
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a word or a path"}
 
+EXAMPLES = {
+    "field": "three numbers in V/Å, as [0,0,0.1], or an alternating field, as {amplitude: [0,0,0.1], frequency: 5}"
+}
+"""What stands for a list in keys whose values have a form of their own."""
+
 
 def checked_kinds(values: Mapping[str, Any], hints: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values, of which those with a hint have the kind that it names.
@@ -66,7 +71,8 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
             return str(value)
     if others and not isinstance(value, bool | int | float | str) and value is not None:
         return value
-    wanted = [NAMES[kind] for kind in plain] + (["a list, as [a,b]"] if others and str not in kinds else [])
+    lists = EXAMPLES.get(key.rpartition(".")[2], "a list, as [a,b]")
+    wanted = [NAMES[kind] for kind in plain] + ([lists] if others and str not in kinds else [])
     wanted += ["null"] if types.NoneType in kinds else []
     raise ConfigError(f"{key}={_as_typed(value)}: give {' or '.join(wanted)}")
 

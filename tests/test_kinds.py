@@ -61,6 +61,7 @@ def test_annotations_that_cannot_be_read_check_nothing():
         (["md", "checkpoint=a", "structure=b", "temperature=null"], "temperature=null: give a number"),
         (["relax", "checkpoint=a", "structure=b", "cell=perhaps"], "cell=perhaps: give true or false"),
         (["predict", "checkpoint=a", "data.path=b", "properties=forces"], "properties=forces: give a list"),
+        (["md", "checkpoint=a", "structure=Li2O", "field=0.1"], "field=0.1: give three numbers in V/Å, as [0,0,0.1]"),
         (["evaluate", "checkpoint=a", "data.path=b", "batch_size=half"], "batch_size=half"),
         (["check", "checkpoint=a", "steps=[1,2]"], "give a whole number"),
     ],

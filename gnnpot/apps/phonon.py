@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,8 @@ def phonon(
     crystal = dynamics.lattice(atoms, matrix, displacement, symprec)
     primitive = dynamics.ase_atoms(crystal.primitive)
     electric = electric_of(calculator.potential, atoms, primitive, dielectric, label, symprec) if nac else None
+    if electric is not None and steps and label is not None:
+        electric = replace(electric, dielectric_from=f"{electric.dielectric_from} before it was relaxed")
     asymmetry = _force_constants(crystal, calculator, atoms)
     record = {
         **_origin(checkpoint, structure, calculator.potential),

@@ -202,6 +202,10 @@ def test_born_charges_need_a_dielectric_tensor(tmp_path):
     attach_labels(cell, {"dielectric_tensor": EPSILON * np.eye(3)})
     result = phonon(RockSalt(), cell, output=tmp_path / "b", **FAST)
     assert result.record["electric"]["dielectric_from"] == "label of the structure"
+    wide = bulk("MgO", "rocksalt", a=4.32, cubic=True)
+    attach_labels(wide, {"dielectric_tensor": EPSILON * np.eye(3)})
+    result = phonon(RockSalt(), wide, relax=True, cell=True, output=tmp_path / "relaxed", **FAST)
+    assert result.record["electric"]["dielectric_from"] == "label of the structure before it was relaxed"
     cell.info["charge"] = 1
     with pytest.raises(ConfigError, match="charge 1 e"):
         phonon(RockSalt(), cell, dielectric=3.0, output=tmp_path / "c", **FAST)
