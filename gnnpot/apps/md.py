@@ -128,11 +128,7 @@ def md(
     settings.check(atoms)
     limits = Limits(max_temperature, max_force, min_distance)
     schedule = _Schedule(steps, log_interval, trajectory_interval, born_every, trajectory, velocities)
-    atoms.calc = calculator
-    start = 1000.0 * float(atoms.info.get("time_ps", 0.0)) if velocities == "keep" else 0.0
-    if calculator.field is not None:
-        calculator.time = start
-    atoms.get_forces()
+    start = _first_forces(atoms, calculator, velocities)
     folder = _prepared_folder(Path(output), schedule, overwrite)
     result = _Run(atoms, settings, limits, schedule, folder, np.random.default_rng(seed), start).go()
     origin = _origin(checkpoint, structure, repeat, seed, dtype) | field_facts(calculator, temperature)
@@ -141,6 +137,16 @@ def md(
     if field is not None:
         report_run(folder, schedule.trajectory)
     return result
+
+
+def _first_forces(atoms: Atoms, calculator: Calculator, velocities: str) -> float:
+    """Evaluate the structure where the simulation starts; return the time, fs, at which a field is then."""
+    start = 1000.0 * float(atoms.info.get("time_ps", 0.0)) if velocities == "keep" else 0.0
+    if calculator.field is not None:
+        calculator.time = start
+    atoms.calc = calculator
+    atoms.get_forces()
+    return start
 
 
 @dataclass(frozen=True)

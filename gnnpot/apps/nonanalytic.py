@@ -44,6 +44,7 @@ def electric_of(
     primitive: Atoms,
     given: Dielectric | None,
     label: FloatArray | None,
+    relaxed: bool,
     symprec: float,
 ) -> Electric | None:
     """Predicted Born charges and known ε∞; None for a model without a response head.
@@ -54,6 +55,7 @@ def electric_of(
         primitive: the primitive cell.
         given: ε∞ as the user gave it, or None.
         label: ε∞ of the structure's label, or None.
+        relaxed: whether the structure is another than the labeled one, which is said.
         symprec: Å, tolerance of symmetries.
 
     Raises:
@@ -82,7 +84,8 @@ def electric_of(
     if "charge" in atoms.info:
         primitive = primitive.copy()
         primitive.info["charge"] = atoms.info["charge"]
-    source = "given" if given is not None else "label of the structure"
+    labeled = "label of the structure" + (" before it was relaxed" if relaxed else "")
+    source = "given" if given is not None else labeled
     predicted = predict(potential, [primitive], ["born_effective_charges"])[0]["born_effective_charges"]
     born, dielectric = _symmetrized(predicted, tensor, primitive, symprec)
     return Electric(born, dielectric, source, float(np.abs(born - predicted).max()))

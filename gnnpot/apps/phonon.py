@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +120,8 @@ def phonon(
     residual = float(np.linalg.norm(_forces(calculator, atoms), axis=1).max())
     crystal = dynamics.lattice(atoms, matrix, displacement, symprec)
     primitive = dynamics.ase_atoms(crystal.primitive)
-    electric = electric_of(calculator.potential, atoms, primitive, dielectric, label, symprec) if nac else None
-    if electric is not None and steps and label is not None:
-        electric = replace(electric, dielectric_from=f"{electric.dielectric_from} before it was relaxed")
+    known = (dielectric, label, steps > 0)
+    electric = electric_of(calculator.potential, atoms, primitive, *known, symprec) if nac else None
     asymmetry = _force_constants(crystal, calculator, atoms)
     record = {
         **_origin(checkpoint, structure, calculator.potential),
