@@ -85,8 +85,7 @@ def phonon(
             directions.
         supercell: copies of the structure: one number, three, or the nine of a matrix.
         displacement: Å.
-        relax: relax the positions first.
-        cell: with ``relax``, the cell too.
+        relax, cell: relax the positions first, and with ``cell`` the cell too.
         fmax: eV/Å, of the relaxation.
         nac: correct for the electric field of polar modes where the model predicts Born charges.
         dielectric: ε∞, a number, three or nine; None takes the label of the structure.
@@ -115,17 +114,17 @@ def phonon(
     label = dielectric_label(structure, atoms) if nac and dielectric is None else None
     folder = _prepared_folder(Path(output), overwrite)
     calculator = Calculator(checkpoint, device=device, dtype="float64")
-    _refuse_models_without_forces(calculator.potential)
+    potential = calculator.potential
+    _refuse_models_without_forces(potential)
     steps = _relaxed(atoms, calculator, cell, fmax) if relax else 0
     residual = float(np.linalg.norm(_forces(calculator, atoms), axis=1).max())
     crystal = dynamics.lattice(atoms, matrix, displacement, symprec)
     primitive = dynamics.ase_atoms(crystal.primitive)
-    known = (dielectric, label, steps > 0)
-    electric = electric_of(calculator.potential, atoms, primitive, *known, symprec) if nac else None
+    electric = electric_of(potential, atoms, primitive, dielectric, label, steps > 0, symprec) if nac else None
     asymmetry = _force_constants(crystal, calculator, atoms)
     record = {
-        **_origin(checkpoint, structure, calculator.potential),
-        **_crystal_facts(crystal, calculator.potential.cutoff, displacement, symprec),
+        **_origin(checkpoint, structure, potential),
+        **_crystal_facts(crystal, potential.cutoff, displacement, symprec),
         "relaxation": {"relaxed": relax, "cell": cell, "fmax_ev_per_ang": fmax, "steps": steps},
         "residual_force_ev_per_ang": residual,
         "asymmetry": asymmetry,
