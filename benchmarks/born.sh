@@ -28,23 +28,25 @@ for head in polarization born_tensor; do
     born_cell "dielectrics-schnet-$head" dielectrics 25 "head=$head"
 done
 
-# The polarization head with vectors alone, as all of them were before tensors were among the moments.
+# The polarization head with vectors alone, as all of them were before tensors were among the moments, and as far as the
+# backbone looks: SchNet 6.5 Å, the HDNNP 5.5 Å.
+far=head.cutoff=6.5
 vectors=(head=polarization head.l_max=1)
-born_cell SiO2-schnet-polarization-vectors SiO2 40 "${vectors[@]}" batch_size=2
+born_cell SiO2-schnet-polarization-vectors SiO2 40 "${vectors[@]}" $far batch_size=2
 born_cell SiO2-gnnff_conservative-polarization-vectors SiO2 24 model=gnnff_conservative "${vectors[@]}"
-born_cell BaTiO3-schnet-polarization-vectors BaTiO3 60 "${vectors[@]}" batch_size=1
-born_cell dielectrics-schnet-polarization-vectors dielectrics 25 "${vectors[@]}"
+born_cell BaTiO3-schnet-polarization-vectors BaTiO3 60 "${vectors[@]}" $far batch_size=1
+born_cell dielectrics-schnet-polarization-vectors dielectrics 25 "${vectors[@]}" $far
 
 # Other backbones.
-born_cell SiO2-hdnnp-polarization-vectors SiO2 40 model=hdnnp "${vectors[@]}" batch_size=2
+born_cell SiO2-hdnnp-polarization-vectors SiO2 40 model=hdnnp "${vectors[@]}" head.cutoff=5.5 batch_size=2
 born_cell SiO2-hdnnp-polarization SiO2 40 model=hdnnp head=polarization batch_size=2
 born_cell SiO2-gnnff_conservative-polarization SiO2 24 model=gnnff_conservative head=polarization
 born_cell BaTiO3-gnnff_conservative-polarization BaTiO3 100 model=gnnff_conservative head=polarization
 
 # Label efficiency on SiO2: energies and forces of all training frames, Born charges of n; joint, and on a frozen potential.
-# Polarization heads with vectors alone.
+# Polarization heads with vectors alone, both heads as far as SchNet looks.
 of_head() {
-    if [ "$1" = polarization ]; then echo head=polarization head.l_max=1; else echo "head=$1"; fi
+    if [ "$1" = polarization ]; then echo head=polarization head.l_max=1 $far; else echo "head=$1" $far; fi
 }
 born_cell SiO2-schnet SiO2 40 batch_size=2
 for n in 10 20 40 80; do

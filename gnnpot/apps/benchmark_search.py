@@ -118,9 +118,8 @@ def _search(
     """Overrides of the best trial of one model, and what is told of the search."""
     study = _study(entrant, plan)
     if plan.folder_of(entrant, 0).is_dir():
-        lay_out(
-            entrant, plan.folder_of(entrant, 0)
-        )  # refuses other data, budgets and settings than the search began with
+        # refuses other data, budgets and settings than the search began with
+        lay_out(entrant, plan.folder_of(entrant, 0))
     _refuse_another_space(study, entrant, space, plan)
     begun = _begun(study)
     while (n_left := plan.trials - _n_ended(study, entrant, plan)) > 0:
