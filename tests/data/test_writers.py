@@ -10,7 +10,7 @@ from gnnpot.data.writers import write_extxyz
 from gnnpot.errors import DataError
 
 TENSOR = np.array([[0.1, 0.01, 0.02], [0.01, 0.2, 0.03], [0.02, 0.03, 0.3]])
-SKEW = np.array([[1.0, 0.1, 0.2], [0.4, 2.0, 0.3], [0.5, 0.6, 3.0]])
+SKEW = np.array([[1.01234567, 0.12345678, 0.2], [0.4, 2.00000001, -0.31415927], [0.5, -0.67654321, 3.0]])
 
 
 def labeled(symbols="MgO", **info) -> Atoms:

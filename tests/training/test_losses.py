@@ -168,6 +168,20 @@ def test_frames_without_born_charges_take_no_part_and_have_no_gradient() -> None
     assert not gradients[1][0].any()
 
 
+def test_along_a_direction_frames_without_born_charges_have_no_gradient() -> None:
+    born = np.random.default_rng(0).normal(size=(2, 3, 3))
+    graph = collate([response_graph(), response_graph(born_effective_charges=born), response_graph()])
+    value = torch.full((6, 3), 0.3, dtype=torch.float64, requires_grad=True)
+    direction = torch.nn.functional.normalize(torch.arange(9.0, dtype=torch.float64).reshape(3, 3))
+    predicted = {"born_along_direction": value, "direction": direction}
+    sums = loss_sums(RESPONSE_TERMS[:1], predicted, graph, LossUnits())
+    assert sums[0, 2] == 6.0
+    total_loss(RESPONSE_TERMS[:1], sums, sums[:, 2].detach()).backward()
+    assert value.grad is not None
+    assert value.grad[2:4].all()
+    assert not value.grad[[0, 1, 4, 5]].any()
+
+
 def test_along_a_direction_the_square_is_that_of_the_tensor_on_average() -> None:
     born = np.random.default_rng(1).normal(size=(2, 3, 3))
     graph = response_graph(born_effective_charges=born)
