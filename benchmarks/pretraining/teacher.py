@@ -15,6 +15,7 @@ import ase.io
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.neighborlist import neighbor_list
 from chgnet.model import CHGNet
 from data import part_of, reduced_formula
 from pymatgen.core import Element
@@ -26,6 +27,8 @@ LARGEST_FORCE = 15.0
 DISPLACEMENT = 0.08
 """Mean over the frames of the standard deviation of displacements, Å."""
 STRAIN = 0.03
+FARTHEST = 6.0
+"""Radius of the teacher's atom graph, Å: it refuses structures with an atom that has no neighbor within."""
 SUBSTITUTED = 0.5
 """Share of the frames whose elements are replaced."""
 
@@ -82,7 +85,11 @@ def variant(bases: list[ase.Atoms], families: dict[str, list[str]], seed: int, n
 
 
 def labelled(model: CHGNet, frames: list[ase.Atoms]) -> list[ase.Atoms]:
-    """Those frames whose labels are moderate, with energy (eV), forces (eV/Å) and stress (eV/Å³) of the teacher."""
+    """Those frames whose atoms have neighbors and whose labels are moderate.
+
+    With energy (eV), forces (eV/Å) and stress (eV/Å³) of the teacher.
+    """
+    frames = [atoms for atoms in frames if len(set(neighbor_list("i", atoms, FARTHEST))) == len(atoms)]
     structures = [AseAtomsAdaptor.get_structure(atoms) for atoms in frames]
     kept = []
     for atoms, found in zip(frames, model.predict_structure(structures, task="efs", batch_size=16), strict=True):

@@ -37,6 +37,7 @@ from gnnpot.data.readers.sources import (
 from gnnpot.data.readers.structure_json import STATED_UNITS, load_json, read_structure_json
 from gnnpot.data.readers.units import Units, required_units, units_from
 from gnnpot.data.readers.vasp import read_outcar, read_vasprun
+from gnnpot.data.readers.vasp_hdf5 import HDF5_MAGIC, read_vaspout
 from gnnpot.errors import DataError, DataWarning, did_you_mean
 
 FRAME_STORE = "frame-store"
@@ -79,6 +80,7 @@ FORMATS: dict[str, Format] = {
     "extxyz": Format(read_extended_xyz, "extended XYZ (.xyz, .extxyz)"),
     "vasp-out": Format(read_outcar, "VASP OUTCAR", has_own_units=True, has_own_names=True),
     "vasp-xml": Format(read_vasprun, "VASP vasprun.xml", has_own_units=True, has_own_names=True),
+    "vasp-h5": Format(read_vaspout, "VASP vaspout.h5", has_own_units=True, has_own_names=True),
     "espresso-out": Format(read_espresso, "Quantum ESPRESSO pw.x output", has_own_units=True, has_own_names=True),
     "espresso-ph": Format(
         read_espresso_phonon, "Quantum ESPRESSO ph.x output (Born charges)", has_own_units=True, has_own_names=True
@@ -219,6 +221,8 @@ def _format_name(path: Path) -> str | None:
         return "db" if _is_json_database(path, text) else "structure-json"
     if start.startswith(SQLITE_MAGIC):
         return "db"
+    if start.startswith(HDF5_MAGIC):
+        return "vasp-h5"
     if b"<modeling>" in start:
         return "vasp-xml"
     if text.lstrip().startswith("vasp.") or name.startswith("outcar"):
