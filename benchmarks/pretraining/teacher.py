@@ -29,6 +29,8 @@ DISPLACEMENT = 0.08
 STRAIN = 0.03
 FARTHEST = 6.0
 """Radius of the teacher's atom graph, Å: it refuses structures with an atom that has no neighbor within."""
+MOST_NEIGHBORS = 200
+"""Within that radius, on average: diamond has 160; where hydrogen takes the place of cesium it can be thousands."""
 SUBSTITUTED = 0.5
 """Share of the frames whose elements are replaced."""
 
@@ -84,12 +86,19 @@ def variant(bases: list[ase.Atoms], families: dict[str, list[str]], seed: int, n
     return atoms
 
 
+def can_be_labelled(atoms: ase.Atoms) -> bool:
+    """Whether each atom has a neighbor, and none too many."""
+    if len(atoms) / atoms.get_volume() * 4.0 / 3.0 * np.pi * FARTHEST**3 > MOST_NEIGHBORS:
+        return False
+    return len(set(neighbor_list("i", atoms, FARTHEST))) == len(atoms)
+
+
 def labelled(model: CHGNet, frames: list[ase.Atoms]) -> list[ase.Atoms]:
-    """Those frames whose atoms have neighbors and whose labels are moderate.
+    """Those frames that can be labelled, and whose labels are moderate.
 
     With energy (eV), forces (eV/Å) and stress (eV/Å³) of the teacher.
     """
-    frames = [atoms for atoms in frames if len(set(neighbor_list("i", atoms, FARTHEST))) == len(atoms)]
+    frames = [atoms for atoms in frames if can_be_labelled(atoms)]
     structures = [AseAtomsAdaptor.get_structure(atoms) for atoms in frames]
     kept = []
     for atoms, found in zip(frames, model.predict_structure(structures, task="efs", batch_size=16), strict=True):
