@@ -1,9 +1,9 @@
-"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz [CRYSTALS.xyz ...] OUTPUT.xyz --frames 8000`.
+"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz [CRYSTALS.xyz ...] OUTPUT.xyz --frames 16000`.
 
 Needs CHGNet (`pip install chgnet`, BSD-3; its model has trained on most of the MPtrj frames). Crystals of the training
-part, and crystals of other sources whose formula is in no other part, are strained, their atoms moved, and in half of
-the cases their elements replaced by others of the same group of the periodic table. Energy, forces and stress are the
-teacher's. Goes on after an interruption: frames are a function of the seed, and are appended in order.
+part, crystals of other sources whose formula is in no other part, and those of the elements, whole and with a vacancy,
+are strained, their atoms moved, and in half of the cases their elements replaced by similar ones. Energy, forces and
+stress are the teacher's. Goes on after an interruption: frames are a function of the seed, and are appended in order.
 """
 
 import argparse
@@ -13,8 +13,9 @@ from pathlib import Path
 import ase
 import ase.io
 import numpy as np
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 from ase.neighborlist import neighbor_list
 from chgnet.model import CHGNet
 from data import part_of, reduced_formula
@@ -24,15 +25,23 @@ from pymatgen.io.ase import AseAtomsAdaptor
 CHUNK = 64
 MOST_ATOMS = 40
 LARGEST_FORCE = 15.0
-DISPLACEMENT = 0.08
+DISPLACEMENT = 0.05
 """Mean over the frames of the standard deviation of displacements, Å."""
 STRAIN = 0.03
 FARTHEST = 6.0
 """Radius of the teacher's atom graph, Å: it refuses structures with an atom that has no neighbor within."""
 MOST_NEIGHBORS = 200
-"""Within that radius, on average: diamond has 160; where hydrogen takes the place of cesium it can be thousands."""
+"""Within that radius, on average: diamond has 160; what is much denser takes all memory."""
 SUBSTITUTED = 0.5
 """Share of the frames whose elements are replaced."""
+ELEMENTAL = 0.1
+"""Share of the frames that are crystals of one element."""
+SIMPLE = ("bcc", "fcc", "hcp", "diamond")
+"""Ground states whose crystal ASE builds from the element's name."""
+CHAINS = ("Se", "Te")
+"""Elements whose hexagonal crystal is not a close packing."""
+LEAST_RATIO = 0.75
+"""Of the covalent radii of two elements that stand for each other."""
 
 TEACHER = {
     "label_calculator": "CHGNet 0.3.0",
@@ -43,18 +52,33 @@ TEACHER = {
 
 
 def siblings(elements: list[str]) -> dict[str, list[str]]:
-    """Elements of the same group, or both lanthanoids, or both actinoids, for each element."""
+    """Elements of similar size of the same group, or both lanthanoids, or both actinoids, for each element."""
 
     def family(symbol: str) -> tuple[int, bool, bool]:
         element = Element(symbol)
         return (element.group, element.is_lanthanoid, element.is_actinoid)
 
-    return {a: [b for b in elements if b != a and family(a) == family(b)] for a in elements}
+    def are_similar(a: str, b: str) -> bool:
+        radii = [covalent_radii[atomic_numbers[x]] for x in (a, b)]
+        return a != b and family(a) == family(b) and min(radii) >= LEAST_RATIO * max(radii)
+
+    return {a: [b for b in elements if are_similar(a, b)] for a in elements}
 
 
 def bare(atoms: ase.Atoms) -> ase.Atoms:
     """The crystal without labels and entries, which belong to other elements and places afterwards."""
     return ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
+def elemental(symbols: list[str]) -> list[ase.Atoms]:
+    """Crystals of those elements whose ground state is a simple one, eight atoms and more, whole and with a vacancy."""
+    found = []
+    for symbol in symbols:
+        state = reference_states[atomic_numbers[symbol]] or {}
+        if state.get("symmetry") in SIMPLE and symbol not in CHAINS:
+            crystal = bulk(symbol).repeat((2, 2, 2))
+            found += [crystal, crystal[1:]]
+    return found
 
 
 def substituted(atoms: ase.Atoms, families: dict[str, list[str]], random: np.random.Generator) -> ase.Atoms:
@@ -69,11 +93,15 @@ def substituted(atoms: ase.Atoms, families: dict[str, list[str]], random: np.ran
     return found
 
 
-def variant(bases: list[ase.Atoms], families: dict[str, list[str]], seed: int, number: int) -> ase.Atoms:
-    """The frame of this number: a function of the seed alone."""
+def variant(
+    crystals: list[ase.Atoms], elements: list[ase.Atoms], families: dict[str, list[str]], seed: int, number: int
+) -> ase.Atoms:
+    """The frame of this number: a function of the seed alone. Crystals are drawn as often as they have atoms."""
     random = np.random.default_rng([seed, number])
+    bases = elements if random.random() < ELEMENTAL else crystals
+    shares = np.array([len(atoms) for atoms in bases], dtype=float)
     while True:
-        atoms = bases[random.integers(len(bases))].copy()
+        atoms = bases[random.choice(len(bases), p=shares / shares.sum())].copy()
         if random.random() < SUBSTITUTED:
             atoms = substituted(atoms, families, random)
         if part_of(reduced_formula(atoms)) == "train":
@@ -118,16 +146,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", type=Path, nargs="+", help="files of crystals")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--frames", type=int, default=8000)
+    parser.add_argument("--frames", type=int, default=16000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     found = [atoms for path in asked.sources for atoms in ase.io.read(path, ":")]
     bases = [bare(atoms) for atoms in found if len(atoms) <= MOST_ATOMS and atoms.pbc.all()]
-    families = siblings(sorted({chemical_symbols[z] for atoms in bases for z in atoms.numbers}))
+    symbols = sorted({chemical_symbols[z] for atoms in bases for z in atoms.numbers})
+    elements, families = elemental(symbols), siblings(symbols)
     model = CHGNet.load()
     start = ase.io.read(asked.output, -1).info["variant"] // CHUNK * CHUNK + CHUNK if asked.output.exists() else 0
     for first in range(start, asked.frames, CHUNK):
-        frames = [variant(bases, families, asked.seed, number) for number in range(first, first + CHUNK)]
+        frames = [variant(bases, elements, families, asked.seed, k) for k in range(first, first + CHUNK)]
         ase.io.write(asked.output, labelled(model, frames), format="extxyz", append=True)
         print(f"{first + CHUNK} of {asked.frames}", flush=True)
 
