@@ -48,6 +48,11 @@ class Estimate:
     fit: tuple[float, float]
     exponent: float
 
+    @property
+    def is_resolved(self) -> bool:
+        """Whether it is larger than two standard errors."""
+        return self.value >= 2 * self.error
+
 
 def conductivity(request: Request) -> Analysis:
     """Conductivities by the three methods, side by side, with errors, Haven's ratio, and activation energies.
@@ -150,10 +155,12 @@ def _estimate(e: Einstein, factor: float, n: float) -> Estimate:
 def _activations(
     trajectories: Sequence[Trajectory], found: Mapping[str, Mapping[str, Estimate]], seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Arrhenius fits of σT; the values, errors and σ at 300 K are those of σ."""
+    """Arrhenius fits of σT where all are resolved from zero; the values, errors and σ at 300 K are those of σ."""
     result: dict[str, dict[str, Any]] = {}
     for name in METHODS:
         known = [(t.temperature, found[t.name][name]) for t in trajectories if name in found[t.name]]
+        if not all(estimate.is_resolved for _, estimate in known):
+            continue
         kelvin = [temperature for temperature, _ in known]
         fit = fit_arrhenius(kelvin, [e.value * t for t, e in known], [e.blocks * t for t, e in known], seed)
         if fit is None:
@@ -167,9 +174,9 @@ def _activations(
 
 
 def _haven(estimates: Mapping[str, Estimate], method: str) -> float | None:
-    """Nernst-Einstein's conductivity over the collective one; None where that is not positive."""
-    collective = estimates[method].value
-    return estimates["nernst_einstein"].value / collective if collective > 0 else None
+    """Nernst-Einstein's conductivity over the collective one; None where one is not resolved from zero."""
+    independent, collective = estimates["nernst_einstein"], estimates[method]
+    return independent.value / collective.value if independent.is_resolved and collective.is_resolved else None
 
 
 def _record(
@@ -252,12 +259,12 @@ def _sentences(
 
 
 def _unresolved(trajectory: Trajectory, estimates: Mapping[str, Estimate]) -> list[str]:
-    names = [METHODS[name] for name, e in estimates.items() if e.value < 2 * e.error]
+    names = [METHODS[name] for name, e in estimates.items() if not e.is_resolved]
     if not names:
         return []
     return [
         f"{trajectory.name}: not resolved from zero (less than two standard errors): {'; '.join(names)}. Simulate "
-        "longer, hotter, or a larger cell."
+        "longer, hotter, or a larger cell; no Haven ratio and no activation energy is made of them."
     ]
 
 

@@ -93,6 +93,13 @@ def lattice(atoms: Atoms, matrix: NDArray[np.int64], displacement: float, sympre
     return crystal
 
 
+def space_group(crystal: Any, symprec: float) -> str:
+    """Symbol and number of the space group within another tolerance, Å."""
+    from phonopy.structure.symmetry import Symmetry
+
+    return str(Symmetry(crystal.unitcell, symprec=symprec).get_international_table())
+
+
 def learn_force_constants(crystal: Any, forces_of: Callable[[Atoms], FloatArray]) -> float:
     """Displace atoms, take forces, set symmetrized force constants; how asymmetric they were.
 

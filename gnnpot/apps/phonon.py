@@ -28,6 +28,8 @@ from gnnpot.report.terminal import rich_table, say
 
 FILES = ("phonon.json", "report.html", "bands.svg", "thermal.svg", "phonopy.yaml", "BORN")
 MOST_RELAXATION_STEPS = 3000
+NEARBY = 0.01
+"""Å, a tolerance within which a relaxed crystal has the symmetry that it is meant to have."""
 RESIDUAL_FORCE = 0.02
 """eV/Å on an atom at its place, above which the expansion is not about a minimum."""
 
@@ -233,6 +235,7 @@ def _crystal_facts(crystal: Any, cutoff: float, displacement: float, symprec: fl
         "formula": dynamics.ase_atoms(crystal.primitive).get_chemical_formula("metal", empirical=True),
         "primitive_formula": dynamics.ase_atoms(crystal.primitive).get_chemical_formula("metal"),
         "space_group": str(crystal.symmetry.get_international_table()),
+        "nearby": {"symprec_ang": NEARBY, "space_group": dynamics.space_group(crystal, NEARBY)},
         "supercell": np.asarray(crystal.supercell_matrix).tolist(),
         "n_atoms_supercell": len(crystal.supercell),
         "n_displaced_supercells": len(crystal.supercells_with_displacements),

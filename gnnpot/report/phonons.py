@@ -66,6 +66,12 @@ def sentences(record: Record) -> list[str]:
         )
     else:
         found.append(f"The force constants were asymmetric by {asymmetry:.1e} (rms, relative) before symmetrization.")
+    nearby = record["nearby"]
+    if nearby["symprec_ang"] > record["symprec_ang"] and nearby["space_group"] != record["space_group"]:
+        found.append(
+            f"With symprec={nearby['symprec_ang']:g} in the place of {record['symprec_ang']:g} Å the space group is "
+            f"{nearby['space_group']}: a relaxation ends that near to it."
+        )
     half, cutoff = record["supercell_half_width_ang"], record["cutoff_ang"]
     if half < cutoff:
         found.append(
@@ -153,7 +159,7 @@ def _cards(record: Record) -> Cards:
             "J/K/mol",
             "of primitive cells",
         ),
-        Card("Lowest frequency", significant(record["lowest_frequency_THz"], 2), "THz", "negative: imaginary"),
+        Card("Lowest frequency", _fixed(record["lowest_frequency_THz"], 2), "THz", "negative: imaginary"),
     ]
     return Cards(tuple(cards))
 

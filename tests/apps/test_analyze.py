@@ -214,6 +214,15 @@ def test_nothing_is_fitted_to_one_temperature_or_to_negative_values():
     assert fit_arrhenius([300, 400], [1.0, -1.0], blocks, 0) is None
 
 
+def test_what_is_not_resolved_from_zero_has_no_haven_ratio_and_no_activation_energy(tmp_path):
+    paths = [walkers(tmp_path / f"{t}.traj", diffusion=0.0, n_frames=200, seed=t) for t in (600, 800)]
+    settings = {"temperature": [600, 800], "skip": 0.0, "blocks": 4}
+    record = analyze("conductivity", paths, output=tmp_path / "c", **settings).record
+    assert [t["haven_ratio"] for t in record["trajectories"]] == [None, None]
+    assert record["activation"] == {}
+    assert "no activation energy is made of them" in (tmp_path / "c" / "report.html").read_text()
+
+
 FREQUENCY = 12.0
 """THz."""
 

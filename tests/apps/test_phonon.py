@@ -195,6 +195,17 @@ def test_a_structure_off_its_minimum_is_warned_of(tmp_path):
         phonon(RockSalt(), cell, nac=False, output=tmp_path / "off", **FAST)
 
 
+def test_the_symmetry_that_a_relaxed_crystal_nearly_has_is_told(polar, tmp_path, capsys):
+    said = "With symprec=0.01 in the place of 0.0001 Å the space group is Fm-3m (225)"
+    assert said not in (polar.output / "report.html").read_text()
+    cell = bulk("MgO", "rocksalt", a=4.2, cubic=True)
+    cell.set_cell(cell.cell * [1.0, 1.0, 1.0005], scale_atoms=True)
+    found = phonon(RockSalt(), cell, nac=False, output=tmp_path / "out", supercell=1, **FAST)
+    assert found.record["space_group"] == "I4/mmm (139)"
+    assert said in capsys.readouterr().out.replace("\n", " ")
+    assert said in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_born_charges_need_a_dielectric_tensor(tmp_path):
     cell = bulk("MgO", "rocksalt", a=4.2766, cubic=True)
     with pytest.raises(ConfigError, match=r"dielectric is missing.*nac=false"):
