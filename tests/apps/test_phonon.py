@@ -195,6 +195,7 @@ def test_a_structure_off_its_minimum_is_warned_of(tmp_path):
         phonon(RockSalt(), cell, nac=False, output=tmp_path / "off", **FAST)
 
 
+@pytest.mark.filterwarnings("ignore:Mesh .* is incompatible with the primitive-cell point group")
 def test_the_symmetry_that_a_relaxed_crystal_nearly_has_is_told(polar, tmp_path, capsys):
     said = "With symprec=0.01 in the place of 0.0001 Å the space group is Fm-3m (225)"
     assert said not in (polar.output / "report.html").read_text()
