@@ -10,7 +10,7 @@
 #
 # FOLDER holds the frames: mp_train.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, and teacher.xyz. Where they are missing
 # they are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_FRAMES tries, by TEACHER_PYTHON, the
-# interpreter of an environment with CHGNet (16,000 frames take 40 minutes of one core).
+# interpreter of an environment with CHGNet (10,000 frames take half an hour of one core).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 name=${1:?which model: mp-schnet, mp-gnnff or mp-hdnnp}
@@ -34,7 +34,7 @@ if [ ! -f mp_stress.xyz ]; then
 fi
 if [ "${TEACHER:-teacher.xyz}" = teacher.xyz ] && [ ! -f teacher.xyz ]; then
     crystals=${GNNPOT_DATA:?name the folder with the data sets}/dielectrics_mp/mp_phonondb_bec_1520.xyz.gz
-    "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$crystals" teacher.xyz --frames "${TEACHER_FRAMES:-16000}"
+    "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$crystals" teacher.xyz --frames "${TEACHER_FRAMES:-10000}"
 fi
 elements=$(python - mp_train.xyz mp_val.xyz mp_test.xyz mp_stress.xyz <<'PYTHON'
 import sys

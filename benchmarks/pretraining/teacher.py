@@ -1,4 +1,4 @@
-"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz [CRYSTALS.xyz ...] OUTPUT.xyz --frames 16000`.
+"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz [CRYSTALS.xyz ...] OUTPUT.xyz --frames 10000`.
 
 Needs CHGNet (`pip install chgnet`, BSD-3; its model has trained on most of the MPtrj frames). Crystals of the training
 part, crystals of other sources whose formula is in no other part, and those of the elements, whole and with a vacancy,
@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", type=Path, nargs="+", help="files of crystals")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--frames", type=int, default=16000)
+    parser.add_argument("--frames", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     found = [atoms for path in asked.sources for atoms in ase.io.read(path, ":")]
