@@ -10,11 +10,10 @@ from gnnpot.data.graph import AtomicGraph
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead, total_charges, with_sum_rule
 from gnnpot.nn.born_kernels import BornArrays, irreducible_parts, scaled_with_sum_rule
-from gnnpot.nn.layers import mlp
+from gnnpot.nn.layers import KeepsFloat64, mlp
 from gnnpot.nn.moment_kernels import write_products
 from gnnpot.nn.moments import NeighborMoments, pair_geometry
 from gnnpot.nn.near_pairs import NearPairs
-from gnnpot.nn.scaling import KeepsFloat64
 from gnnpot.nn.watch import kept_until_weights_change
 
 RANKS = (0, 1, 2)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, gather, scatter_sum, sum_per_structure
-from gnnpot.nn.layers import ElementTable
-from gnnpot.nn.scaling import KeepsFloat64
+from gnnpot.nn.layers import ElementTable, KeepsFloat64
 
 FAR_ENOUGH = 5.0
 """Å: cutoff of a head where none is given, or that of the backbone where it is smaller. What lies further away, the

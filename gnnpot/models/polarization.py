@@ -11,11 +11,10 @@ from gnnpot.data.graph import AtomicGraph, gather, sum_per_structure
 from gnnpot.data.oxidation import oxidation_numbers
 from gnnpot.errors import ConfigError
 from gnnpot.models.heads import ResponseHead, share_equally, total_charges
-from gnnpot.nn.layers import ElementTable, mlp
+from gnnpot.nn.layers import ElementTable, KeepsFloat64, mlp
 from gnnpot.nn.moments import NeighborMoments, PairGeometry, pair_geometry
 from gnnpot.nn.near_pairs import Array, NearPairs
 from gnnpot.nn.polarization_kernels import PolarizationArrays, polarization_and_gradients
-from gnnpot.nn.scaling import KeepsFloat64
 from gnnpot.nn.watch import Remembered, kept_until_weights_change
 
 VOIGT = [0, 5, 4, 5, 1, 3, 4, 3, 2]

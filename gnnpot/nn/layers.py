@@ -110,3 +110,15 @@ class ElementTable(nn.Module):
             raise UnknownElementError(
                 f"{names}: this model knows {known}. Use a model trained with these elements, or train one"
             )
+
+
+class KeepsFloat64(nn.Module):
+    """A module whose float64 buffers stay float64 when the model around it is cast to another precision."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KeepsFloat64":
+        exact = {name: b for name, b in self._buffers.items() if b is not None and b.dtype == torch.float64}
+        super()._apply(fn, recurse)
+        for name, buffer in exact.items():
+            moved = self._buffers[name]
+            self._buffers[name] = buffer if moved is None else buffer.to(moved.device)
+        return self

@@ -1,8 +1,8 @@
 """From network outputs of order one to energies in eV, in double precision where sums need it."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from ase.data import chemical_symbols
@@ -10,22 +10,8 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, scatter_sum
 from gnnpot.errors import DataWarning
-from gnnpot.nn.layers import ElementTable
-
-if TYPE_CHECKING:
-    from gnnpot.nn.system_charge import SystemCharge
-
-
-class KeepsFloat64(nn.Module):
-    """A module whose float64 buffers stay float64 when the model around it is cast to another precision."""
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "KeepsFloat64":
-        exact = {name: b for name, b in self._buffers.items() if b is not None and b.dtype == torch.float64}
-        super()._apply(fn, recurse)
-        for name, buffer in exact.items():
-            moved = self._buffers[name]
-            self._buffers[name] = buffer if moved is None else buffer.to(moved.device)
-        return self
+from gnnpot.nn.layers import ElementTable, KeepsFloat64
+from gnnpot.nn.system_charge import SystemCharge
 
 
 class EnergyScale(KeepsFloat64):
@@ -63,7 +49,7 @@ class EnergyScale(KeepsFloat64):
         linear, quadratic = self.charge_coefficients
         return linear + 2.0 * quadratic * charges
 
-    def learn_from(self, graphs: Iterable[AtomicGraph], system_charge: "SystemCharge | None" = None) -> None:
+    def learn_from(self, graphs: Iterable[AtomicGraph], system_charge: SystemCharge | None = None) -> None:
         """Set reference energies and scale from labelled training graphs.
 
         Args:
@@ -83,7 +69,7 @@ class EnergyScale(KeepsFloat64):
 class _Statistics:
     """Sums over the training set from which reference energies and scale follow."""
 
-    def __init__(self, element_table: ElementTable, system_charge: "SystemCharge | None") -> None:
+    def __init__(self, element_table: ElementTable, system_charge: SystemCharge | None) -> None:
         self.element_table = element_table
         self.system_charge = system_charge
         self.references = torch.zeros(len(element_table.elements), dtype=torch.float64)

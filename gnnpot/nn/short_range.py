@@ -11,9 +11,8 @@ from gnnpot.data.graph import AtomicGraph, edge_vectors, edge_vectors_of, gather
 from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.kernels import kernels_serve
 from gnnpot.keys import ANGSTROM_PER_BOHR, COULOMB_CONSTANT
-from gnnpot.nn.layers import ElementTable
+from gnnpot.nn.layers import ElementTable, KeepsFloat64
 from gnnpot.nn.radial import PolynomialCutoff
-from gnnpot.nn.scaling import KeepsFloat64
 
 TERMS = ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162))
 """Coefficients and exponents of the universal screening function."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gnnpot.data.charges import WITHOUT_CHARGE, WITHOUT_VOLUME
 from gnnpot.data.graph import AtomicGraph, gather
 from gnnpot.errors import DataError
-from gnnpot.nn.scaling import KeepsFloat64
+from gnnpot.nn.layers import KeepsFloat64
 
 
 class SystemCharge(KeepsFloat64):
