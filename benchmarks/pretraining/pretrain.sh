@@ -33,8 +33,9 @@ if [ ! -f mp_stress.xyz ]; then
     python "$here/data.py" "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}" .
 fi
 if [ "${TEACHER:-teacher.xyz}" = teacher.xyz ] && [ ! -f teacher.xyz ]; then
-    crystals=${GNNPOT_DATA:?name the folder with the data sets}/dielectrics_mp/mp_phonondb_bec_1520.xyz.gz
-    "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$crystals" teacher.xyz --frames "${TEACHER_FRAMES:-10000}"
+    data=${GNNPOT_DATA:?name the folder with the data sets}
+    "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$data/dielectrics_mp/mp_phonondb_bec_1520.xyz.gz" \
+        "$data/mp_efs/mptrj-highest-stress-1k.xyz.gz" teacher.xyz --frames "${TEACHER_FRAMES:-10000}"
 fi
 elements=$(python - mp_train.xyz mp_val.xyz mp_test.xyz mp_stress.xyz <<'PYTHON'
 import sys

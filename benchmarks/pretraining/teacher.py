@@ -17,6 +17,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 from ase.neighborlist import neighbor_list
+from ase.units import GPa
 from chgnet.model import CHGNet
 from data import part_of, reduced_formula
 from pymatgen.core import Element
@@ -28,11 +29,12 @@ LARGEST_FORCE = 15.0
 DISPLACEMENT = 0.05
 """Mean over the frames of the standard deviation of displacements, Å."""
 STRAIN = 0.03
+BULK_MODULUS, BULK_MODULUS_SLOPE = 100.0 * GPa, 4.0
 FARTHEST = 6.0
 """Radius of the teacher's atom graph, Å: it refuses structures with an atom that has no neighbor within."""
 MOST_NEIGHBORS = 200
 """Within that radius, on average: diamond has 160; what is much denser takes all memory."""
-SUBSTITUTED = 0.5
+SUBSTITUTED = 0.75
 """Share of the frames whose elements are replaced."""
 ELEMENTAL = 0.1
 """Share of the frames that are crystals of one element."""
@@ -52,22 +54,32 @@ TEACHER = {
 
 
 def siblings(elements: list[str]) -> dict[str, list[str]]:
-    """Elements of similar size of the same group, or both lanthanoids, or both actinoids, for each element."""
+    """Elements of similar size of the same family, or in neighboring groups of the transition metals, for each."""
 
-    def family(symbol: str) -> tuple[int, bool, bool]:
-        element = Element(symbol)
-        return (element.group, element.is_lanthanoid, element.is_actinoid)
+    def are_related(a: Element, b: Element) -> bool:
+        if (a.is_lanthanoid, a.is_actinoid) != (b.is_lanthanoid, b.is_actinoid):
+            return False
+        return abs(a.group - b.group) <= int(a.is_transition_metal and b.is_transition_metal)
 
     def are_similar(a: str, b: str) -> bool:
         radii = [covalent_radii[atomic_numbers[x]] for x in (a, b)]
-        return a != b and family(a) == family(b) and min(radii) >= LEAST_RATIO * max(radii)
+        return a != b and are_related(Element(a), Element(b)) and min(radii) >= LEAST_RATIO * max(radii)
 
     return {a: [b for b in elements if are_similar(a, b)] for a in elements}
 
 
 def bare(atoms: ase.Atoms) -> ase.Atoms:
-    """The crystal without labels and entries, which belong to other elements and places afterwards."""
-    return ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    """The crystal at about no pressure, without labels and entries: these belong to other elements and places.
+
+    V0/V = (1 + B' P/B)^(1/B') (F. D. Murnaghan, Proc. Natl. Acad. Sci. 30, 244 (1944)) of a usual bulk modulus B.
+    """
+    found = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    stress = atoms.calc.results.get("stress") if atoms.calc else None
+    pressure = 0.0 if stress is None else -float(np.mean(stress[:3]))
+    if pressure > 0.0:
+        scale = (1.0 + BULK_MODULUS_SLOPE * pressure / BULK_MODULUS) ** (1.0 / (3.0 * BULK_MODULUS_SLOPE))
+        found.set_cell(found.cell * scale, scale_atoms=True)
+    return found
 
 
 def elemental(symbols: list[str]) -> list[ase.Atoms]:
