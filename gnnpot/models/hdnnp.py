@@ -29,6 +29,13 @@ from gnnpot.nn.system_charge import at_atoms
 NETWORKS = ("element", "shared")
 """One network for each element, or one for all with the center's element as an input."""
 
+HIDDEN, HIDDEN_OF_MANY = (60, 60), (100, 100)
+"""Widths of the hidden layers, and those with many training atoms."""
+
+MANY_ATOMS = 75_000
+"""Training atoms for each network from which on wide ones pay: with 107,000 (Au-Li) errors are 2 to 7 % lower, with
+23,000 (copper) those of energy are higher."""
+
 
 class HDNNP(EnergyPotential):
     """One small network per element on symmetry functions of the atom's neighborhood.
@@ -53,7 +60,8 @@ class HDNNP(EnergyPotential):
         n_radial: generated radial functions per neighbor element, of all of them (``weighted``, ``chebyshev``), or per
             property of elements (``moments``).
         n_angular: generated shells of angular functions per pair of neighbor elements, of all, or per two properties.
-        hidden: widths of the hidden layers.
+        hidden: widths of the hidden layers; null: 60 and 60, or 100 and 100 in a configuration where each network has
+            75,000 training atoms.
         activation: ``tanh``, ``silu``, ``shifted_softplus`` or ``twisted_tanh``.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``, of generated functions.
         descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements), ``weighted``
@@ -87,7 +95,7 @@ class HDNNP(EnergyPotential):
         functions: Sequence[str] | None = None,
         n_radial: int = 12,
         n_angular: int = 6,
-        hidden: Sequence[int] = (60, 60),
+        hidden: Sequence[int] | None = None,
         activation: str = "tanh",
         envelope: str = "polynomial",
         descriptors: str | Sequence[str] = "pairwise",
@@ -100,7 +108,7 @@ class HDNNP(EnergyPotential):
         super().__init__(elements, cutoff, charge, short_range)
         self.n_radial = n_radial
         self.n_angular = n_angular
-        self.hidden = tuple(hidden)
+        self.hidden = tuple(HIDDEN if hidden is None else hidden)
         self.activation = activation
         self.envelope = envelope
         self.descriptors = descriptors if isinstance(descriptors, str) else tuple(descriptors)
@@ -145,9 +153,12 @@ class HDNNP(EnergyPotential):
                 raise ConfigError(f"model.functions: '{line}' reaches beyond model.cutoff={self.cutoff} Å")
 
     @classmethod
-    def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph]) -> dict[str, Any]:
-        """Fill in the elements and generate the symmetry functions from the training data."""
-        arguments = dict(Potential.resolve.__func__(cls, arguments, graphs))  # type: ignore[attr-defined]
+    def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph], n_atoms: int = 0) -> dict[str, Any]:
+        """Fill in the elements and widths, and generate the symmetry functions from the training data."""
+        arguments = dict(Potential.resolve.__func__(cls, arguments, graphs, n_atoms))  # type: ignore[attr-defined]
+        if arguments.get("hidden") is None:
+            n_networks = 1 if arguments.get("network") == "shared" else len(arguments["elements"])
+            arguments["hidden"] = list(HIDDEN_OF_MANY if n_atoms >= MANY_ATOMS * n_networks else HIDDEN)
         if arguments.get("functions") is None:
             arguments["functions"] = generate_functions(
                 arguments["elements"],

@@ -188,12 +188,13 @@ class Potential(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph]) -> dict[str, Any]:
+    def resolve(cls, arguments: dict[str, Any], graphs: Sequence[AtomicGraph], n_atoms: int = 0) -> dict[str, Any]:
         """Replace what the configuration leaves to the data (null) by plain values.
 
         Args:
             arguments: constructor arguments from the configuration.
-            graphs: training graphs (without edges beyond the cutoff in ``arguments``).
+            graphs: training graphs (without edges beyond the cutoff in ``arguments``), or a sample of them.
+            n_atoms: atoms of all training structures.
         """
         if arguments.get("elements") is not None:
             return {**arguments, "elements": list(parse_elements(arguments["elements"]))}

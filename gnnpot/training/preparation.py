@@ -68,7 +68,7 @@ def _new_model(config: dict[str, Any], dataset: Dataset) -> Potential:
     if arguments.get("elements") is None:
         arguments["elements"] = sorted({z for k in train.tolist() for z in numbers_of(dataset.frames, k).tolist()})
     graphs = [graph_from_atoms(atoms, float(arguments["cutoff"])) for atoms in frames]
-    resolved = found.resolve(arguments, graphs)
+    resolved = found.resolve(arguments, graphs, int(atom_counts(dataset.frames)[train].sum()))
     potential: Potential = build({"_target_": config["model"]["_target_"], **resolved}, MODELS)
     return potential
 

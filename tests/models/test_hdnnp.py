@@ -152,6 +152,16 @@ def test_functions_are_generated_from_the_data_and_travel_as_lines():
     assert HDNNP.resolve(model.arguments(), frames) == model.arguments()
 
 
+def test_networks_are_wide_where_each_has_many_atoms_to_learn_from():
+    functions = [f"G2 {pair} eta=1 shift=0 cutoff=4 cosine" for pair in ("Li O", "O Li")]
+    config = {"elements": [3, 8], "cutoff": 4.0, "hidden": None, "functions": functions}
+    assert HDNNP.resolve(config, [])["hidden"] == HDNNP.resolve(config, [], 149_999)["hidden"] == [60, 60]
+    assert HDNNP.resolve(config, [], 150_000)["hidden"] == [100, 100]
+    assert HDNNP.resolve(config | {"network": "shared"}, [], 75_000)["hidden"] == [100, 100]
+    assert HDNNP.resolve(config | {"hidden": [7]}, [], 150_000)["hidden"] == [7]
+    assert HDNNP(**config).hidden == (60, 60)
+
+
 def test_mixtures_are_saved_as_they_were_asked_for(tmp_path):
     model = small_model(descriptors=["pairwise", "chebyshev"])
     assert {line.split()[0] for line in model.functions} == {"G2", "G5", "T2", "wT2", "T3", "wT3", "sT3"}
