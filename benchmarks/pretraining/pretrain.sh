@@ -9,8 +9,8 @@
 # model.* to the trainings that make a model. The same command goes on where it was stopped.
 #
 # FOLDER holds the frames: mp_train.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, and teacher.xyz. Where they are missing
-# they are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_FRAMES tries, by TEACHER_PYTHON, the
-# interpreter of an environment with CHGNet (10,000 frames take half an hour of one core).
+# they are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_CRYSTALS tries, by TEACHER_PYTHON, the
+# interpreter of an environment with CHGNet (5,000, four frames of each, take an hour of one core).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 name=${1:?which model: mp-schnet, mp-gnnff or mp-hdnnp}
@@ -35,7 +35,7 @@ fi
 if [ "${TEACHER:-teacher.xyz}" = teacher.xyz ] && [ ! -f teacher.xyz ]; then
     data=${GNNPOT_DATA:?name the folder with the data sets}
     "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$data/dielectrics_mp/mp_phonondb_bec_1520.xyz.gz" \
-        "$data/mp_efs/mptrj-highest-stress-1k.xyz.gz" teacher.xyz --frames "${TEACHER_FRAMES:-10000}"
+        "$data/mp_efs/mptrj-highest-stress-1k.xyz.gz" teacher.xyz --crystals "${TEACHER_CRYSTALS:-5000}"
 fi
 elements=$(python - mp_train.xyz mp_val.xyz mp_test.xyz mp_stress.xyz <<'PYTHON'
 import sys

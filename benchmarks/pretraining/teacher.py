@@ -1,9 +1,10 @@
-"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz [CRYSTALS.xyz ...] OUTPUT.xyz --frames 10000`.
+"""Frames with a teacher's labels: `python teacher.py TRAIN.xyz [CRYSTALS.xyz ...] OUTPUT.xyz --crystals 5000`.
 
 Needs CHGNet (`pip install chgnet`, BSD-3; its model has trained on most of the MPtrj frames). Crystals of the training
 part, crystals of other sources whose formula is in no other part, and those of the elements, whole and with a vacancy,
-are strained, their atoms moved, and in half of the cases their elements replaced by similar ones. Energy, forces and
-stress are the teacher's. Goes on after an interruption: frames are a function of the seed, and are appended in order.
+are strained, their atoms moved, most of the time their elements replaced by similar ones, and relaxed a little: four
+frames each. Energy, forces and stress are the teacher's. Goes on after an interruption: frames are a function of the
+seed, and are appended in order.
 """
 
 import argparse
@@ -29,6 +30,9 @@ LARGEST_FORCE = 15.0
 DISPLACEMENT = 0.05
 """Mean over the frames of the standard deviation of displacements, Å."""
 STRAIN = 0.03
+FRAMES_OF_A_RELAXATION = 4
+RESPONSE, LONGEST_MOVE, LARGEST_STRAIN = 0.04, 0.1, 0.05
+"""Of a step of the relaxation: Å²/eV, Å, and of the lengths of the cell."""
 BULK_MODULUS, BULK_MODULUS_SLOPE = 100.0 * GPa, 4.0
 FARTHEST = 6.0
 """Radius of the teacher's atom graph, Å: it refuses structures with an atom that has no neighbor within."""
@@ -68,17 +72,31 @@ def siblings(elements: list[str]) -> dict[str, list[str]]:
     return {a: [b for b in elements if are_similar(a, b)] for a in elements}
 
 
-def bare(atoms: ase.Atoms) -> ase.Atoms:
-    """The crystal at about no pressure, without labels and entries: these belong to other elements and places.
+def scale_to_no_pressure(atoms: ase.Atoms) -> float:
+    """Factor of the lengths: V0/V = (1 + B' P/B)^(1/B') (F. D. Murnaghan, Proc. Natl. Acad. Sci. 30, 244 (1944)).
 
-    V0/V = (1 + B' P/B)^(1/B') (F. D. Murnaghan, Proc. Natl. Acad. Sci. 30, 244 (1944)) of a usual bulk modulus B.
+    With a usual bulk modulus B; under tension, where the law ends, as for small pressures.
     """
+    pressure = -float(np.mean(atoms.get_stress()[:3]))
+    base = max(1.0 + BULK_MODULUS_SLOPE * pressure / BULK_MODULUS, 0.5)
+    return float(base ** (1.0 / (3.0 * BULK_MODULUS_SLOPE)))
+
+
+def bare(atoms: ase.Atoms) -> ase.Atoms:
+    """The crystal, at about no pressure where it is compressed, without what belongs to its elements and places."""
     found = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    stress = atoms.calc.results.get("stress") if atoms.calc else None
-    pressure = 0.0 if stress is None else -float(np.mean(stress[:3]))
-    if pressure > 0.0:
-        scale = (1.0 + BULK_MODULUS_SLOPE * pressure / BULK_MODULUS) ** (1.0 / (3.0 * BULK_MODULUS_SLOPE))
-        found.set_cell(found.cell * scale, scale_atoms=True)
+    if atoms.calc is not None and "stress" in atoms.calc.results:
+        found.set_cell(found.cell * max(scale_to_no_pressure(atoms), 1.0), scale_atoms=True)
+    return found
+
+
+def descended(atoms: ase.Atoms) -> ase.Atoms:
+    """The next frame of a relaxation: atoms moved along their forces, the volume towards no pressure."""
+    found = ase.Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
+    moves = RESPONSE * atoms.get_forces()
+    found.positions += moves * min(1.0, LONGEST_MOVE / max(np.linalg.norm(moves, axis=1).max(), 1e-9))
+    scale = np.clip(scale_to_no_pressure(atoms), 1.0 - LARGEST_STRAIN, 1.0 + LARGEST_STRAIN)
+    found.set_cell(found.cell * scale, scale_atoms=True)
     return found
 
 
@@ -154,11 +172,14 @@ def labelled(model: CHGNet, frames: list[ase.Atoms]) -> list[ase.Atoms]:
 
 
 def main() -> None:
-    """Append frames until as many are tried as asked for."""
+    """Append relaxations until as many are tried as asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", type=Path, nargs="+", help="files of crystals")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--frames", type=int, default=10000)
+    parser.add_argument("--crystals", type=int, default=5000)
+    parser.add_argument(
+        "--first", type=int, default=0, help="begin with this one, a multiple of 64; for a second process"
+    )
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     found = [atoms for path in asked.sources for atoms in ase.io.read(path, ":")]
@@ -166,11 +187,18 @@ def main() -> None:
     symbols = sorted({chemical_symbols[z] for atoms in bases for z in atoms.numbers})
     elements, families = elemental(symbols), siblings(symbols)
     model = CHGNet.load()
-    start = ase.io.read(asked.output, -1).info["variant"] // CHUNK * CHUNK + CHUNK if asked.output.exists() else 0
-    for first in range(start, asked.frames, CHUNK):
-        frames = [variant(bases, elements, families, asked.seed, k) for k in range(first, first + CHUNK)]
-        ase.io.write(asked.output, labelled(model, frames), format="extxyz", append=True)
-        print(f"{first + CHUNK} of {asked.frames}", flush=True)
+    start = (
+        ase.io.read(asked.output, -1).info["variant"] // CHUNK * CHUNK + CHUNK if asked.output.exists() else asked.first
+    )
+    for first in range(start, asked.crystals, CHUNK):
+        frames = labelled(
+            model, [variant(bases, elements, families, asked.seed, k) for k in range(first, first + CHUNK)]
+        )
+        relaxations = [frames]
+        for _ in range(FRAMES_OF_A_RELAXATION - 1):
+            relaxations.append(labelled(model, [descended(atoms) for atoms in relaxations[-1]]))
+        ase.io.write(asked.output, [atoms for frames in relaxations for atoms in frames], format="extxyz", append=True)
+        print(f"{first + CHUNK} of {asked.crystals}", flush=True)
 
 
 if __name__ == "__main__":
