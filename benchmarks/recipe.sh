@@ -30,6 +30,11 @@ cell Cu_fifth-hdnnp-7 model=hdnnp "${fifth[@]}" model.cutoff=7
 cell Cu_fifth-hdnnp-wide model=hdnnp "${fifth[@]}" "model.hidden=[100,100]"
 cell Cu_fifth-hdnnp-narrow model=hdnnp "${fifth[@]}" "model.hidden=[20,20]"
 
+# Narrower networks than the data ask for.
+auli=("$GNNPOT_DATA"/auli/bulk_*.xyz.gz)
+cell AuLi-hdnnp-60_nodes model=hdnnp "data.path=[$(IFS=,; echo "${auli[*]}")]" data.split.kind=random \
+    "data.split.fractions=[0.85,0.05,0.1]" trainer.max_epochs=40 data.cache_limit=20e9 "model.hidden=[60,60]"
+
 # Radii of a graph network: 42 neighbors, as gallium nitride has within 5 Å, ask for 5.8 Å in lithium and 6 Å in silicon.
 near=(model.cutoff=5 model.triplet_cutoff=4)
 si=("data.path=$GNNPOT_DATA/mlearn/Si_train.xyz" "${random[@]}")
