@@ -159,7 +159,7 @@ def labelled(model: CHGNet, frames: list[ase.Atoms]) -> list[ase.Atoms]:
     frames = [atoms for atoms in frames if can_be_labelled(atoms)]
     structures = [AseAtomsAdaptor.get_structure(atoms) for atoms in frames]
     kept = []
-    for atoms, found in zip(frames, model.predict_structure(structures, task="efs", batch_size=16), strict=True):
+    for atoms, found in zip(frames, model.predict_structure(structures, task="efs", batch_size=4), strict=True):
         forces = np.asarray(found["f"], dtype=float)
         if not np.isfinite(forces).all() or np.abs(forces).max() > LARGEST_FORCE:
             continue
