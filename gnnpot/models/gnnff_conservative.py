@@ -42,8 +42,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
             sums over triplets.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides.
-        short_range: ``zbl``: atoms closer than in any training structure repel each other (`gnnpot.nn.short_range`);
-            null: only what the network makes of them.
+        short_range: ``zbl`` or ``zbl_wide``: atoms closer than in any training structure repel each other
+            (`gnnpot.nn.short_range`); null: only what the network makes of them.
 
     >>> import torch
     >>> from ase.build import bulk

@@ -74,8 +74,8 @@ class HDNNP(EnergyPotential):
         n_functions: how many functions each element keeps, the ones that say most about the training set; null: all.
         select: how these are chosen, ``cur`` or ``fps`` (`gnnpot.nn.descriptor_selection`).
         charge: the total charge of the cell is an input: one model for all charge states.
-        short_range: ``zbl``: atoms closer than in any training structure repel each other (`gnnpot.nn.short_range`);
-            null: only what the network makes of them.
+        short_range: ``zbl`` or ``zbl_wide``: atoms closer than in any training structure repel each other
+            (`gnnpot.nn.short_range`); null: only what the network makes of them.
         network: ``element``: one for each element; ``shared``: one for all, for functions of every center.
 
     Raises:

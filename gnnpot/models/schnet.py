@@ -66,8 +66,8 @@ class SchNet(EnergyPotential):
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine`` (the paper's).
         charge: the total charge of the cell is an input: x_i^0 has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides. One model for all charge states.
-        short_range: ``zbl``: atoms closer than in any training structure repel each other (`gnnpot.nn.short_range`);
-            null: only what the network makes of them.
+        short_range: ``zbl`` or ``zbl_wide``: atoms closer than in any training structure repel each other
+            (`gnnpot.nn.short_range`); null: only what the network makes of them.
 
     >>> import torch
     >>> from ase.build import bulk

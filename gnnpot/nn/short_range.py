@@ -130,8 +130,12 @@ class ZBL(KeepsFloat64):
         """Hand the training graphs on, and set the outer radii at their end."""
         nearest = torch.full(self.bonds.shape, torch.inf, dtype=torch.float64)
         yield from self._measuring(graphs, nearest)
-        bonds = self.bonds.cpu()
-        self.outer_radii.copy_(torch.where(torch.isfinite(nearest), torch.minimum(nearest, bonds), UNSEEN * bonds))
+        known = torch.minimum(nearest, self.largest_radii())
+        self.outer_radii.copy_(torch.where(torch.isfinite(nearest), known, UNSEEN * self.bonds.cpu()))
+
+    def largest_radii(self) -> Tensor:
+        """Bounds of the outer radii, ``(n_elements, n_elements)``, Å: the sums of the covalent radii."""
+        return self.bonds.cpu()
 
     def narrowing(self, graphs: Iterable[AtomicGraph]) -> Iterator[AtomicGraph]:
         """Hand further training graphs on; at their end V is 0 in them too: no outer radius has grown."""
@@ -152,7 +156,19 @@ class ZBL(KeepsFloat64):
         return gather(types, atoms[0]) * self.n_elements + gather(types, atoms[1])
 
 
-SHORT_RANGE = {"zbl": ZBL}
+class WideZBL(ZBL):
+    """V as far as the shortest distance of each pair in the training set, however long that is.
+
+    Atoms that have never met repel each other from where the data end, and no molecule is formed of them: for
+    simulations far hotter than the training data.
+    """
+
+    def largest_radii(self) -> Tensor:
+        """No bounds."""
+        return torch.full_like(self.bonds.cpu(), torch.inf)
+
+
+SHORT_RANGE: dict[str, type[ZBL]] = {"zbl": ZBL, "zbl_wide": WideZBL}
 """Repulsions by their names in configurations."""
 
 
@@ -160,7 +176,7 @@ def build_short_range(name: str | None, elements: Sequence[int]) -> ZBL | None:
     """Repulsion by the name it has in a configuration; None for null.
 
     Raises:
-        ConfigError: the name is not ``zbl``.
+        ConfigError: the name is none of `SHORT_RANGE`.
     """
     if name is None:
         return None

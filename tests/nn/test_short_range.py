@@ -13,7 +13,7 @@ from gnnpot.errors import ConfigError
 from gnnpot.models.hdnnp import HDNNP
 from gnnpot.models.properties import derive
 from gnnpot.models.schnet import SchNet
-from gnnpot.nn.short_range import MARGIN, UNSEEN, ZBL, build_short_range
+from gnnpot.nn.short_range import MARGIN, SHORT_RANGE, UNSEEN, ZBL, build_short_range
 from tests.contract.conftest import rattled
 
 FUNCTIONS = ["G2 Li O eta=1 shift=1 cutoff=4 polynomial", "G2 O Li eta=1 shift=1 cutoff=4 polynomial"]
@@ -102,13 +102,16 @@ def test_plain_search_finds_the_same_edges(monkeypatch):
     assert torch.equal(model.repulsion.short_edges(graph, model.types(graph)), found)
 
 
-def test_outer_radii_are_learned_and_training_structures_feel_nothing():
-    zbl = ZBL([3, 8, 14])
+@pytest.mark.parametrize("name", SHORT_RANGE)
+def test_outer_radii_are_learned_and_training_structures_feel_nothing(name):
+    zbl = build_short_range(name, [3, 8, 14])
     frames = [bulk("Li", cubic=True), Atoms("LiO", positions=[[0, 0, 0], [1.2, 0, 0]])]
     graphs = [graph_from_atoms(atoms, 4.0) for atoms in frames]
     assert len(list(zbl.watching(graphs))) == 2
     bond = {pair: sum(covalent_radii[z] for z in pair) for pair in ((3, 3), (3, 8), (8, 14))}
-    assert float(zbl.outer_radii[0, 0]) == pytest.approx(bond[3, 3])
+    distance = bulk("Li", cubic=True).get_distance(0, 1) * (1.0 - MARGIN)
+    assert bond[3, 3] < 0.9 * distance
+    assert float(zbl.outer_radii[0, 0]) == pytest.approx(bond[3, 3] if name == "zbl" else distance)
     assert float(zbl.outer_radii[0, 1]) == float(zbl.outer_radii[1, 0]) == pytest.approx(1.2 * (1.0 - MARGIN))
     assert float(zbl.outer_radii[1, 2]) == pytest.approx(UNSEEN * bond[8, 14])
     for graph in graphs:
