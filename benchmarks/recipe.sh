@@ -30,10 +30,17 @@ cell Cu_fifth-hdnnp-7 model=hdnnp "${fifth[@]}" model.cutoff=7
 cell Cu_fifth-hdnnp-wide model=hdnnp "${fifth[@]}" "model.hidden=[100,100]"
 cell Cu_fifth-hdnnp-narrow model=hdnnp "${fifth[@]}" "model.hidden=[20,20]"
 
-# Narrower networks than the data ask for.
+# Narrower networks than the data ask for. Test part as in head_to_head.sh.
 auli=("$GNNPOT_DATA"/auli/bulk_*.xyz.gz)
 cell AuLi-hdnnp-60_nodes model=hdnnp "data.path=[$(IFS=,; echo "${auli[*]}")]" data.split.kind=random \
     "data.split.fractions=[0.85,0.05,0.1]" trainer.max_epochs=40 data.cache_limit=20e9 "model.hidden=[60,60]"
+
+# Chebyshev functions with more epochs, and more of the angles. Test part as in head_to_head.sh.
+lgps=("$GNNPOT_DATA"/lgps/LGPS*.xyz.gz)
+chebyshev=(model=hdnnp model.descriptors=chebyshev "data.path=[$(IFS=,; echo "${lgps[*]}")]" data.split.kind=random
+    "data.split.fractions=[0.85,0.05,0.1]")
+cell LGPS-hdnnp-chebyshev-16_epochs "${chebyshev[@]}" trainer.max_epochs=16
+cell LGPS-hdnnp-chebyshev-8_8 "${chebyshev[@]}" trainer.max_epochs=8 model.n_radial=8 model.n_angular=8
 
 # Radii of a graph network: 42 neighbors, as gallium nitride has within 5 Å, ask for 5.8 Å in lithium and 6 Å in silicon.
 near=(model.cutoff=5 model.triplet_cutoff=4)
