@@ -18,6 +18,8 @@ cell GaN-hdnnp model=hdnnp "${gan[@]}" trainer.max_epochs=20
 cell GaN-hdnnp-adam model=hdnnp "${gan[@]}" trainer.max_epochs=20 optimizer=adam optimizer.lr=0.005
 cell GaN-hdnnp-narrow model=hdnnp "${gan[@]}" trainer.max_epochs=20 "model.hidden=[30,30]"
 cell GaN-hdnnp-batch_1 model=hdnnp "${gan[@]}" trainer.max_epochs=20 batch_size=1
+cell GaN-hdnnp-zbl_wide model=hdnnp "data.path=$GNNPOT_DATA/gan_charged/pristine-64atom-121.xyz.gz" data.split.kind=random \
+    "data.split.fractions=[0.85,0.05,0.1]" trainer.max_epochs=100 model.short_range=zbl_wide
 cell Li-hdnnp model=hdnnp "${li[@]}" trainer.max_epochs=40
 cell Li-hdnnp-5.5 model=hdnnp "${li[@]}" trainer.max_epochs=40 model.cutoff=5.5
 

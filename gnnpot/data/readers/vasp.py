@@ -7,7 +7,7 @@ Born charges are field first in both files, except those of IBRION=7 and 8, whic
 import re
 import warnings
 import xml.etree.ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from itertools import islice
@@ -57,7 +57,7 @@ def read_outcar(path: Path) -> Iterator[Atoms]:
     for label, found in (("born_effective_charges", notes.born), ("dielectric_tensor", notes.dielectric)):
         if found is not None:
             frames[found[0]].calc.results[label] = found[1]
-    _warn_of_state(path, notes.ended, [step for step, is_good in enumerate(notes.converged) if not is_good])
+    warn_of_state(path, notes.ended, [step for step, is_good in enumerate(notes.converged) if not is_good])
     for atoms in frames:
         _take_free_energy(atoms, notes.ibrion)
         yield atoms
@@ -80,7 +80,7 @@ def read_vasprun(path: Path) -> Iterator[Atoms]:
     frames = [atoms for atoms in frames if atoms.calc is not None]
     if not frames:
         raise DataError(f"{path} ends before its first ionic step: there is nothing to read")
-    _warn_of_state(path, ended, [step for step in unconverged if step < len(frames)])
+    warn_of_state(path, ended, [step for step in unconverged if step < len(frames)])
     for atoms in frames:
         _take_free_energy(atoms, int(atoms.calc.parameters.get("ibrion") or -1))
         yield atoms
@@ -163,14 +163,15 @@ def _vasprun_state(path: Path) -> tuple[bool, list[int]]:
     return ended, unconverged
 
 
-def _warn_of_state(path: Path, ended: bool, unconverged: list[int]) -> None:
+def warn_of_state(path: Path, ended: bool, unconverged: Sequence[int]) -> None:
+    """Warn of a run that did not come to its end, and of ionic steps that are not converged."""
     if not ended:
         warnings.warn(
             f"{path} has no end: the run was stopped or the file is cut; its complete ionic steps are read",
             DataWarning,
             stacklevel=3,
         )
-    if unconverged:
+    if len(unconverged):
         warnings.warn(
             f"{path}: the electrons of {len(unconverged)} ionic steps are not converged (first: frame"
             f" {unconverged[0]}); their labels may be wrong",

@@ -14,6 +14,7 @@ from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gnnpot.data.readers.sources import open_binary
+from gnnpot.data.readers.vasp import warn_of_state
 from gnnpot.errors import DataError, DataWarning
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -46,13 +47,19 @@ def _frames(path: Path, tables: h5py.File) -> list[Atoms]:
     steps = tables[_STEPS]
     energies, forces = steps["energies"][:], steps["forces"][:]
     n_written = sum(1 for e, f in zip(energies, forces, strict=True) if e.any() or f.any())
-    _warn_of_state(path, steps, n_written, len(energies))
+    if n_written == 0:
+        raise DataError(f"{path} ends before its first ionic step: there is nothing to read")
+    unconverged = np.flatnonzero(steps.get("electronic_step_converged", [0]))
+    warn_of_state(path, n_written == len(energies), unconverged.tolist())
     names = [name.decode().strip() for name in steps["energies_tags"][:]]
     free = next((k for k, name in enumerate(names) if name in _FREE_ENERGY), None)
     if free is None:
         raise DataError(f"{path} has no free energy among its energies ({', '.join(names)}): it is of another method")
     symbols = _symbols(tables["results/positions" if "results/positions" in tables else "input/poscar"])
-    lattices = float(steps["scale"][()]) * steps["lattice_vectors"][:]
+    scale = float(steps["scale"][()])
+    if scale <= 0.0:
+        raise DataError(f"{path} scales its lattice by {scale:g}, a volume: read the OUTCAR of the same run")
+    lattices = scale * steps["lattice_vectors"][:]
     frames = []
     for k in range(n_written):
         atoms = Atoms(symbols, cell=lattices[k], scaled_positions=steps["position_ions"][k], pbc=True)
@@ -87,22 +94,3 @@ def _add_response(path: Path, frames: list[Atoms], tables: h5py.File) -> None:
         frames[-1].calc.results["born_effective_charges"] = np.swapaxes(response["born_charges"][:], -1, -2)
     if "electron_dielectric_tensor" in response:
         frames[-1].calc.results["dielectric_tensor"] = response["electron_dielectric_tensor"][:]
-
-
-def _warn_of_state(path: Path, steps: h5py.Group, n_written: int, n_steps: int) -> None:
-    if n_written == 0:
-        raise DataError(f"{path} ends before its first ionic step: there is nothing to read")
-    if n_written < n_steps:
-        warnings.warn(
-            f"{path} has no end: the run was stopped in its last ionic step; its complete ionic steps are read",
-            DataWarning,
-            stacklevel=4,
-        )
-    unconverged = np.flatnonzero(steps.get("electronic_step_converged", [0]))
-    if len(unconverged):
-        warnings.warn(
-            f"{path}: the electrons of {len(unconverged)} ionic steps are not converged (first: frame"
-            f" {unconverged[0]}); their labels may be wrong",
-            DataWarning,
-            stacklevel=4,
-        )

@@ -106,12 +106,19 @@ def test_a_step_that_was_not_written_is_left_out(vaspout):
         for name in ("energies", "forces"):
             file[f"intermediate/ion_dynamics/{name}"][1] = 0.0
         del file["results/linear_response"]
-    with pytest.warns(DataWarning, match="was stopped in its last ionic step"):
+    with pytest.warns(DataWarning, match="has no end: the run was stopped"):
         assert [labels_of(atoms)["energy"] for atoms in read(vaspout)] == [-11.5]
     with h5py.File(vaspout, "r+") as file:
         for name in ("energies", "forces"):
             file[f"intermediate/ion_dynamics/{name}"][0] = 0.0
     with pytest.raises(DataError, match="ends before its first ionic step"):
+        read(vaspout)
+
+
+def test_a_scale_that_is_a_volume_is_refused(vaspout):
+    with h5py.File(vaspout, "r+") as file:
+        file["intermediate/ion_dynamics/scale"][()] = -70.0
+    with pytest.raises(DataError, match="scales its lattice by -70, a volume"):
         read(vaspout)
 
 
