@@ -90,7 +90,11 @@ def pretraining(tmp_path: Path) -> Path:
     frames = {"train": crystals(6, "mptrj", 0), "val": crystals(2, "mptrj", 1), "test": crystals(3, "alexandria", 2)}
     for name, found in {**frames, "stress": crystals(1, "mptrj-highest-stress", 3)}.items():
         write(tmp_path / f"mp_{name}.xyz", found, format="extxyz", write_results=False)
-    write(tmp_path / "teacher.xyz", crystals(4, "chgnet", 4), format="extxyz", write_results=False)
+    for name in ("teacher", "teacher_large"):
+        labelled = crystals(4, "chgnet", 4)
+        for number, atoms in enumerate(labelled):
+            atoms.info["variant"] = number
+        write(tmp_path / f"{name}.xyz", labelled, format="extxyz", write_results=False)
     test = frames["test"]
     labels = [labels_of(atoms) for atoms in test]
     for run in ("mp-tiny", "mp-tiny-teacher", "mp-tiny-alone"):
@@ -126,7 +130,9 @@ def test_a_run_becomes_a_shipped_checkpoint(
     assert card["data"]["mptrj"]["train"] == {"frames": 6, "atoms": 12, "materials": 1}
     assert list(card["held_out"]["per_source"]) == ["alexandria", "all", "mptrj-highest-stress"]
     assert card["held_out"]["without_teacher"]["forces_mae_mev_per_ang"] == 0.0
-    assert "TEACHER_MINUTES=80 MINUTES=80 benchmarks/pretraining/pretrain.sh mp-tiny" in card["reproduce"]
+    assert card["teacher"]["frames"] == 8
+    sizes = "TEACHER_CRYSTALS=4 TEACHER_LARGE_CRYSTALS=4"
+    assert f"{sizes} TEACHER_MINUTES=80 MINUTES=80 benchmarks/pretraining/pretrain.sh mp-tiny" in card["reproduce"]
     for name, n in (("replay", 4), ("held_out", 3)):
         assert gzip.decompress((folder / f"{name}.extxyz.gz").read_bytes()).decode().count("Lattice") == n
     info("pretrained")

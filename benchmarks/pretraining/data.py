@@ -4,6 +4,8 @@ All frames of one reduced formula, over all sources, fall on one side: which one
 source that is added later moves none. Frames of temperature and
 pressure runs far off equilibrium are left out (a force above 20 eV/Å or a stress above 100 GPa). The source stands in
 ``config_type``, so that every error is reported for each. The set of highest stresses goes into a file of its own.
+mp_train_forces.xyz holds the training frames without their energies, for where a teacher's energies, which have another
+zero, are learned beside them.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from pathlib import Path
 import ase
 import ase.io
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import GPa
 
 SOURCES = {
@@ -60,6 +63,13 @@ def labelled(data: Path, name: str, file: str) -> list[ase.Atoms]:
     return frames
 
 
+def without_energy(atoms: ase.Atoms) -> ase.Atoms:
+    """The frame with its forces and its stress alone."""
+    found = atoms.copy()
+    found.calc = SinglePointCalculator(found, forces=atoms.get_forces(), stress=atoms.get_stress())
+    return found
+
+
 def main() -> None:
     """Write the parts and say what is in them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,6 +84,7 @@ def main() -> None:
     for name, file in ROBUSTNESS.items():
         seen = labelled(asked.data, name, file)
         parts["stress"] += [atoms for atoms in seen if part_of(atoms.info["reduced_formula"]) == "test"]
+    ase.io.write(asked.output / "mp_train_forces.xyz", [without_energy(atoms) for atoms in parts["train"]])
     for part, frames in parts.items():
         ase.io.write(asked.output / f"mp_{part}.xyz", frames)
         counts = Counter(atoms.info["config_type"] for atoms in frames)

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Pretraining of a shipped model: on a teacher's labels first, then on those of Materials Project.
+# Pretraining of a shipped model: on a teacher's labels first, beside the forces of Materials Project, then on those of
+# Materials Project with their energies.
 #
 #   benchmarks/pretraining/pretrain.sh NAME FOLDER [OVERRIDES...]     # NAME: mp-schnet | mp-gnnff | mp-hdnnp
 #
 # Results: FOLDER/runs/NAME-teacher and FOLDER/runs/NAME. TEACHER=none trains without a teacher, as long as both stages
 # together, into FOLDER/runs/NAME-alone: whether the teacher helps is seen on the same held-out frames. TEACHER_MINUTES
 # and MINUTES are the lengths of the stages. Overrides, as trainer.accelerator=gpu, go to all trainings, those of
-# model.* to the trainings that make a model. The same command goes on where it was stopped.
+# model.* and optimizer.* to the trainings that make a model. The same command goes on where it was stopped.
 #
-# FOLDER holds the frames: mp_train.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, and teacher.xyz. Where they are missing
-# they are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_CRYSTALS tries, by TEACHER_PYTHON, the
-# interpreter of an environment with CHGNet (5,000, four frames of each, take an hour of one core).
+# FOLDER holds the frames: mp_train.xyz, mp_train_forces.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, teacher.xyz of small
+# crystals and teacher_large.xyz. Where they are missing they are made by data.py out of GNNPOT_DATA, and by teacher.py with
+# TEACHER_CRYSTALS and TEACHER_LARGE_CRYSTALS tries (the first 4,544 small ones give four frames each, further ones two),
+# by TEACHER_PYTHON, the interpreter of an environment with CHGNet: about an hour and a half of one core.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 name=${1:?which model: mp-schnet, mp-gnnff or mp-hdnnp}
@@ -20,22 +22,30 @@ minutes=${MINUTES:-80}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 case $name in
-    mp-schnet) model=(model=schnet) ;;
+    mp-schnet) model=(model=schnet model.filters=by_element) ;;
     mp-gnnff) model=(model=gnnff_conservative) ;;
     mp-hdnnp) model=(model=hdnnp model.descriptors=moments model.network=shared) ;;
     *) echo "$name: there is no such model; type mp-schnet, mp-gnnff or mp-hdnnp" >&2 && exit 1 ;;
 esac
 common=()
 for override in "${@:3}"; do
-    if [[ $override == model.* ]]; then model+=("$override"); else common+=("$override"); fi
+    if [[ $override == model.* || $override == optimizer.* ]]; then model+=("$override"); else common+=("$override"); fi
 done
 if [ ! -f mp_stress.xyz ]; then
     python "$here/data.py" "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}" .
 fi
-if [ "${TEACHER:-teacher.xyz}" = teacher.xyz ] && [ ! -f teacher.xyz ]; then
-    data=${GNNPOT_DATA:?name the folder with the data sets}
+label() {  # label FILE OPTIONS...: frames of the teacher, written to the end of FILE
+    local data=${GNNPOT_DATA:?name the folder with the data sets}
     "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$data/dielectrics_mp/mp_phonondb_bec_1520.xyz.gz" \
-        "$data/mp_efs/mptrj-highest-stress-1k.xyz.gz" teacher.xyz --crystals "${TEACHER_CRYSTALS:-5000}"
+        "$data/mp_efs/mptrj-highest-stress-1k.xyz.gz" "$@"
+}
+crystals=${TEACHER_CRYSTALS:-8000}
+if [ "${TEACHER:-chgnet}" != none ] && [ ! -f teacher_large.xyz ]; then
+    label teacher.part.xyz --crystals $((crystals < 4544 ? crystals : 4544))
+    label teacher.part.xyz --crystals "$crystals" --frames 2
+    label large.part.xyz --crystals "${TEACHER_LARGE_CRYSTALS:-700}" --frames 3 --atoms 41 170 --hydrogen 0.5 --seed 1
+    mv teacher.part.xyz teacher.xyz
+    mv large.part.xyz teacher_large.xyz
 fi
 elements=$(python - mp_train.xyz mp_val.xyz mp_test.xyz mp_stress.xyz <<'PYTHON'
 import sys
@@ -55,12 +65,13 @@ stage() {  # stage VERB RUN MINUTES [OVERRIDES...]
     gnnpot "$1" "run_dir=$run" "trainer.max_time=$length" "${@:4}" "${common[@]}" "${go_on[@]}"
 }
 
-if [ "${TEACHER:-teacher.xyz}" = none ]; then
+if [ "${TEACHER:-chgnet}" = none ]; then
     stage fit "$name-alone" $((teacher_minutes + minutes)) experiment=mp_pretrain "${model[@]}" "${files[@]}" "${of_files[@]}"
     exit
 fi
-stage fit "$name-teacher" "$teacher_minutes" experiment=mp_pretrain "${model[@]}" "data.path=${TEACHER:-teacher.xyz}" \
-    "data.split.fractions=[0.95,0.05,0]" "data.level_of_theory='labels of a teacher'"
+stage fit "$name-teacher" "$teacher_minutes" experiment=mp_pretrain "${model[@]}" \
+    "data.path=[teacher.xyz,teacher_large.xyz,mp_train_forces.xyz]" "data.split.fractions=[0.95,0.05,0]" \
+    "data.level_of_theory='labels of a teacher, and forces of Materials Project'"
 stage finetune "$name" "$minutes" "checkpoint=runs/$name-teacher" "${files[@]}" compare.scratch=false \
     loss.forces.delta=0.1 loss.energy.delta=0.01 \
     "data.level_of_theory='PBE or PBE+U as Materials Project computes them, total energies without corrections'"

@@ -31,6 +31,9 @@ PARTS = ("train", "val", "test")
 STAGES = {"TEACHER_MINUTES": "{}-teacher", "MINUTES": "{}"}
 """Lengths of the stages in pretrain.sh, and their runs."""
 
+TEACHER_FILES = {"teacher": "TEACHER_CRYSTALS", "teacher_large": "TEACHER_LARGE_CRYSTALS"}
+"""Files of the teacher's frames, and how many crystals pretrain.sh makes them of."""
+
 FEW = 20
 """Training structures with an element below which the card names it."""
 
@@ -69,7 +72,7 @@ def teacher_of(folder: Path, run: str) -> dict[str, Any] | None:
     """Who made the labels of the first stage of a run; None where there was none."""
     if not (folder / "runs" / f"{run}-teacher").is_dir():
         return None
-    frames = frames_of(folder, "teacher")
+    frames = [atoms for name in TEACHER_FILES for atoms in frames_of(folder, name)]
     info = frames[0].info
     return {
         "calculator": str(info.get("label_calculator", "CHGNet 0.3.0")),
@@ -127,6 +130,9 @@ def command_of(folder: Path, name: str, run: str, overrides: str) -> str:
     words = ["GNNPOT_DATA=/path/to/data", "TEACHER_PYTHON=/path/to/python/with/chgnet"]
     if minutes["TEACHER_MINUTES"] is None:
         words, minutes["TEACHER_MINUTES"] = ["GNNPOT_DATA=/path/to/data", "TEACHER=none"], 0
+    else:
+        last = {stage: frames_of(folder, file)[-1].info["variant"] for file, stage in TEACHER_FILES.items()}
+        words += [f"{stage}={n + 1}" for stage, n in last.items()]
     words += [f"{stage}={n}" for stage, n in minutes.items()]
     return " ".join([*words, "benchmarks/pretraining/pretrain.sh", name, "/path/to/a/folder", overrides]).strip()
 

@@ -2,7 +2,7 @@
 
 Needs CHGNet (`pip install chgnet`, BSD-3; its model has trained on most of the MPtrj frames). Crystals of the training
 part, crystals of other sources whose formula is in no other part, and those of the elements, whole and with a vacancy,
-are strained, their atoms moved, most of the time their elements replaced by similar ones, and relaxed a little: four
+are strained, their atoms moved, most of the time their elements replaced by similar ones, and relaxed a little: some
 frames each. Energy, forces and stress are the teacher's. Goes on after an interruption: frames are a function of the
 seed, and are appended in order.
 """
@@ -25,12 +25,10 @@ from pymatgen.core import Element
 from pymatgen.io.ase import AseAtomsAdaptor
 
 CHUNK = 64
-MOST_ATOMS = 40
 LARGEST_FORCE = 15.0
 DISPLACEMENT = 0.05
 """Mean over the frames of the standard deviation of displacements, Å."""
 STRAIN = 0.03
-FRAMES_OF_A_RELAXATION = 4
 RESPONSE, LONGEST_MOVE, LARGEST_STRAIN = 0.04, 0.1, 0.05
 """Of a step of the relaxation: Å²/eV, Å, and of the lengths of the cell."""
 BULK_MODULUS, BULK_MODULUS_SLOPE = 100.0 * GPa, 4.0
@@ -46,6 +44,9 @@ SIMPLE = ("bcc", "fcc", "hcp", "diamond")
 """Ground states whose crystal ASE builds from the element's name."""
 CHAINS = ("Se", "Te")
 """Elements whose hexagonal crystal is not a close packing."""
+HYDROGEN_BOND, HYDROGEN_SPREAD = 1.3, 0.1
+"""Longest bond to hydrogen, Å, and the standard deviation of the factor that such bonds are changed by: crystal
+structures from X-rays have them a tenth to a fifth too short."""
 LEAST_RATIO = 0.75
 """Of the covalent radii of two elements that stand for each other."""
 
@@ -123,12 +124,28 @@ def substituted(atoms: ase.Atoms, families: dict[str, list[str]], random: np.ran
     return found
 
 
+def with_changed_hydrogen_bonds(atoms: ase.Atoms, random: np.random.Generator) -> ase.Atoms:
+    """Hydrogen atoms moved along the bond to their nearest neighbor, all bonds of the crystal by one factor."""
+    factor = 1.0 + HYDROGEN_SPREAD * random.normal()
+    first, bonds, lengths = neighbor_list("iDd", atoms, HYDROGEN_BOND)
+    for k in np.flatnonzero(atoms.numbers == 1):
+        own = np.flatnonzero(first == k)
+        if len(own) > 0:
+            atoms.positions[k] += (1.0 - factor) * bonds[own[lengths[own].argmin()]]
+    return atoms
+
+
 def variant(
-    crystals: list[ase.Atoms], elements: list[ase.Atoms], families: dict[str, list[str]], seed: int, number: int
+    crystals: list[ase.Atoms],
+    elements: list[ase.Atoms],
+    families: dict[str, list[str]],
+    seed: int,
+    number: int,
+    hydrogen: float,
 ) -> ase.Atoms:
     """The frame of this number: a function of the seed alone. Crystals are drawn as often as they have atoms."""
     random = np.random.default_rng([seed, number])
-    bases = elements if random.random() < ELEMENTAL else crystals
+    bases = elements if random.random() < ELEMENTAL and elements else crystals
     shares = np.array([len(atoms) for atoms in bases], dtype=float)
     while True:
         atoms = bases[random.choice(len(bases), p=shares / shares.sum())].copy()
@@ -140,6 +157,8 @@ def variant(
     shear = 0.5 * STRAIN * random.normal(size=(3, 3))
     atoms.set_cell(atoms.cell @ (strain + 0.5 * (shear + shear.T)), scale_atoms=True)
     atoms.positions += random.exponential(DISPLACEMENT) * random.normal(size=atoms.positions.shape)
+    if random.random() < hydrogen:
+        atoms = with_changed_hydrogen_bonds(atoms, random)
     atoms.info = {"config_type": "chgnet", "variant": number, **TEACHER}
     return atoms
 
@@ -180,22 +199,26 @@ def main() -> None:
     parser.add_argument(
         "--first", type=int, default=0, help="begin with this one, a multiple of 64; for a second process"
     )
+    parser.add_argument("--frames", type=int, default=4, help="frames of each crystal's relaxation")
+    parser.add_argument("--atoms", type=int, nargs=2, default=[1, 40], help="least and most of a crystal")
+    parser.add_argument("--hydrogen", type=float, default=0.0, help="share with bonds to hydrogen of wrong lengths")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     found = [atoms for path in asked.sources for atoms in ase.io.read(path, ":")]
-    bases = [bare(atoms) for atoms in found if len(atoms) <= MOST_ATOMS and atoms.pbc.all()]
+    least, most = asked.atoms
+    bases = [bare(atoms) for atoms in found if least <= len(atoms) <= most and atoms.pbc.all()]
     symbols = sorted({chemical_symbols[z] for atoms in bases for z in atoms.numbers})
-    elements, families = elemental(symbols), siblings(symbols)
+    families = siblings(symbols)
+    elements = elemental(symbols) if least <= 1 else []
     model = CHGNet.load()
     start = (
         ase.io.read(asked.output, -1).info["variant"] // CHUNK * CHUNK + CHUNK if asked.output.exists() else asked.first
     )
     for first in range(start, asked.crystals, CHUNK):
-        frames = labelled(
-            model, [variant(bases, elements, families, asked.seed, k) for k in range(first, first + CHUNK)]
-        )
+        numbers = range(first, first + CHUNK)
+        frames = labelled(model, [variant(bases, elements, families, asked.seed, k, asked.hydrogen) for k in numbers])
         relaxations = [frames]
-        for _ in range(FRAMES_OF_A_RELAXATION - 1):
+        for _ in range(asked.frames - 1):
             relaxations.append(labelled(model, [descended(atoms) for atoms in relaxations[-1]]))
         ase.io.write(asked.output, [atoms for frames in relaxations for atoms in frames], format="extxyz", append=True)
         print(f"{first + CHUNK} of {asked.crystals}", flush=True)

@@ -59,7 +59,7 @@ class GNNFFBackbone(Potential):
         self.triplet_cutoff = TRIPLET_SHARE * self.cutoff if triplet_cutoff is None else triplet_cutoff
         self.envelope = envelope
         self.l_max = l_max
-        sizes = (len(self.elements), n_features, n_edge_features, gaussian_width, n_interactions)
+        sizes = (self.elements, n_features, n_edge_features, gaussian_width, n_interactions)
         self.layers = GNNFFLayers(*sizes, self.cutoff, self.triplet_cutoff, envelope, l_max)
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")

@@ -1,41 +1,73 @@
 """SchNet: continuous-filter convolutions (Schütt et al., J. Chem. Phys. 148, 241722 (2018))."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from ase.data import covalent_radii
 from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
+from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.kernels import kernels_serve
 from gnnpot.models.gradients import OutputSlopes
 from gnnpot.models.potential import EnergyPotential
 from gnnpot.models.schnet_tables import SchNetPass, SchNetTables, multiply_out, outputs_and_edge_gradients
 from gnnpot.nn.convolution import Pairs, convolve
+from gnnpot.nn.element_properties import element_embedding
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
+from gnnpot.nn.near_pairs import SplineGrid
 from gnnpot.nn.radial import GaussianBasis, PolynomialCutoff, build_envelope
 from gnnpot.nn.splines import INTERVALS_PER_GAUSSIAN, QuinticSpline
 from gnnpot.nn.system_charge import ChargeEmbedding
 from gnnpot.nn.watch import kept_until_weights_change
 
+FILTERS = ("shared", "by_element")
+LARGEST_RADIUS, SMALLEST_RADIUS = 2.6, 0.2
+"""Of all elements, Å."""
+SPREAD_OF_CENTERS = 0.3
+"""Standard deviation of the factors of the elements, about 1, before training."""
+
 
 class Interaction(nn.Module):
     """One interaction block of SchNet.
 
-    x_i ← x_i + W_b ssp(W_a Σ_{j ∈ N(i)} (W_in x_j) ⊙ W(r_ij) f_c(r_ij) + b_a) + b_b,
-    W(r) = V_2 ssp(V_1 e(r) + c_1) + c_2.
+    x_i ← x_i + W_b ssp(W_a [g_i ⊙ Σ_{j ∈ N(i)} (W_in x_j) ⊙ W(u_ij) f_c(r_ij)] + b_a) + b_b,
+    W(u) = V_2 ssp(V_1 e(u) + c_1) + c_2, in the paper with u_ij = r_ij and without g_i.
+
+    Args:
+        n_features: width F.
+        n_radial: number of radial functions e.
+        by_element: the filters of an atom have the factors g_i = 1 + W_g x_i^0 of its element.
     """
 
-    def __init__(self, n_features: int, n_radial: int) -> None:
+    def __init__(self, n_features: int, n_radial: int, by_element: bool = False) -> None:
         super().__init__()
         self.filter = nn.Sequential(
             nn.Linear(n_radial, n_features), ShiftedSoftplus(), nn.Linear(n_features, n_features)
         )
         self.inward = nn.Linear(n_features, n_features, bias=False)
         self.outward = mlp([n_features, n_features, n_features], "shifted_softplus")
+        self.center = None
+        if by_element:
+            self.center = nn.Linear(n_features, n_features, bias=False)
+            nn.init.normal_(self.center.weight, std=SPREAD_OF_CENTERS / n_features**0.5)
 
-    def forward(self, x: Tensor, spline: QuinticSpline, basis: Tensor, weights: Tensor, pairs: Pairs) -> Tensor:
+    def of_centers(self, embedding: Tensor) -> Tensor | None:
+        """g of elements with these embeddings, ``(n, n_features)``; None: 1."""
+        return None if self.center is None else 1.0 + self.center(embedding)
+
+    def forward(
+        self,
+        x: Tensor,
+        spline: QuinticSpline,
+        basis: Tensor,
+        weights: Tensor,
+        pairs: Pairs,
+        centers: Tensor | None = None,
+    ) -> Tensor:
         """Updated features ``(n_atoms, n_features)``.
 
         Args:
@@ -44,9 +76,11 @@ class Interaction(nn.Module):
             basis: radial basis at the knots, ``(n_knots, n_radial)``.
             weights: f_c(r_ij) times the weights of the coefficients in each pair's filter, ``(n_pairs, 6)``.
             pairs: the undirected pairs.
+            centers: g of each atom ``(n_atoms, n_features)``; None: 1.
         """
         table = spline.coefficients(self.filter(basis))
-        return x + self.outward(convolve(self.inward(x), table, weights, pairs))
+        messages = convolve(self.inward(x), table, weights, pairs)
+        return x + self.outward(messages if centers is None else centers * messages)
 
 
 class SchNet(EnergyPotential):
@@ -63,6 +97,10 @@ class SchNet(EnergyPotential):
         n_interactions: number T of interaction blocks.
         n_radial: number of Gaussians from 0 to the cutoff.
         gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
+        filters: ``shared``: one filter for all elements, as in the paper. ``by_element``: that of a pair depends on
+            the elements of both atoms, W_ij = g(Z_i) ⊙ W(r - R_i - R_j + 5.2 Å) with the covalent radii R (B. Cordero
+            et al., Dalton Trans. 2832 (2008)): bonds of large and of small atoms lie in the same place of W, and what
+            is learned of one pair of elements serves others. For data of many elements.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine`` (the paper's).
         charge: the total charge of the cell is an input: x_i^0 has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides. One model for all charge states.
@@ -78,6 +116,8 @@ class SchNet(EnergyPotential):
     """
 
     ignores_far_edges = True
+    sizes: Tensor
+    """2.6 Å less the covalent radius of each element, in 0.01 Å."""
 
     def __init__(
         self,
@@ -87,6 +127,7 @@ class SchNet(EnergyPotential):
         n_interactions: int = 3,
         n_radial: int = 32,
         gaussian_width: float = 2.0,
+        filters: str = "shared",
         envelope: str = "polynomial",
         charge: bool = False,
         short_range: str | None = "zbl",
@@ -96,13 +137,22 @@ class SchNet(EnergyPotential):
         self.n_interactions = n_interactions
         self.n_radial = n_radial
         self.gaussian_width = gaussian_width
+        self.filters = filters
         self.envelope = envelope
-        self.embedding = nn.Embedding(len(self.elements), n_features)
+        if filters not in FILTERS:
+            raise ConfigError(f"model.filters={filters!r} is unknown; {did_you_mean(str(filters), FILTERS)}")
+        self.embedding = element_embedding(self.elements, n_features)
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
-        self.basis = GaussianBasis(n_radial, self.cutoff, width=gaussian_width)
-        self.spline = QuinticSpline(self.cutoff, INTERVALS_PER_GAUSSIAN * (n_radial - 1))
         self.cutoff_function = build_envelope(envelope, self.cutoff)
-        self.interactions = nn.ModuleList(Interaction(n_features, n_radial) for _ in range(n_interactions))
+        # in hundredths of Å these are whole numbers, so that no change of precision rounds them
+        sizes = 100.0 * (LARGEST_RADIUS - torch.tensor(covalent_radii[list(self.elements)]))
+        self.register_buffer("sizes", sizes.round().to(torch.get_default_dtype()), persistent=False)
+        by_element, spacing = filters == "by_element", self.cutoff / (n_radial - 1)
+        if by_element:
+            n_radial += math.ceil(2.0 * (LARGEST_RADIUS - SMALLEST_RADIUS) / spacing)
+        self.basis = GaussianBasis(n_radial, spacing * (n_radial - 1), width=gaussian_width)
+        self.spline = QuinticSpline(spacing * (n_radial - 1), INTERVALS_PER_GAUSSIAN * (n_radial - 1))
+        self.interactions = nn.ModuleList(Interaction(n_features, n_radial, by_element) for _ in range(n_interactions))
         self.readout = mlp([n_features, n_features // 2, 1], "shifted_softplus", last_bias=False)
 
     def layer_names(self) -> list[tuple[str, ...]]:
@@ -134,16 +184,23 @@ class SchNet(EnergyPotential):
         edge_of_pair = graph.edge_of_pair if graph.has("edge_of_pair") else undirected_pairs(graph)[1]
         pair_atoms = graph.edge_index[:, edge_of_pair]
         distances = edge_vectors_of(graph, pair_atoms, graph.edge_shifts[edge_of_pair]).norm(dim=1)
-        first, weights = self.spline(distances)
+        types, charges = self.types(graph), self.atomic_charges(graph)
+        places = distances
+        if self.filters == "by_element":
+            places = distances + (self.sizes[types[pair_atoms]] / 100.0).sum(dim=0)
+        first, weights = self.spline(places)
         weights = weights * self.cutoff_function(distances)[:, None]
         basis = self.basis(self.spline.knots)
-        types, charges = self.types(graph), self.atomic_charges(graph)
         x = self.embedding(types)
         if self.charge_embedding is not None and charges is not None:
             x = x + self.charge_embedding(charges, types)
         x = torch.cat([x, self.embedding.weight])
-        for interaction in self.interactions:
-            x = interaction(x, self.spline, basis, weights, Pairs(pair_atoms, first))
+        of_atoms = torch.cat([types, torch.arange(len(self.elements), device=types.device)])
+        blocks: list[Any] = list(self.interactions)
+        for interaction in blocks:
+            centers = interaction.of_centers(self.embedding.weight)
+            centers = None if centers is None else centers[of_atoms]
+            x = interaction(x, self.spline, basis, weights, Pairs(pair_atoms, first), centers)
         return x
 
     def can_use_edge_gradients(self, graph: AtomicGraph, differentiable: bool) -> bool:
@@ -178,4 +235,6 @@ class SchNet(EnergyPotential):
         envelope = self.cutoff_function
         exponent = envelope.exponent if isinstance(envelope, PolynomialCutoff) else 0
         arrays = multiply_out(filters, self.embedding.weight, blocks, self.readout)
-        return SchNetTables(self.cutoff, self.spline.n_intervals, exponent, arrays)
+        grid = SplineGrid(self.cutoff, self.spline.spacing, self.spline.n_intervals, exponent)
+        sizes = self.sizes.double().numpy() / 100.0 if self.filters == "by_element" else None
+        return SchNetTables(grid, sizes, arrays)

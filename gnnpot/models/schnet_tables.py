@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -26,10 +27,9 @@ from gnnpot.nn.schnet_kernels import (
 class SchNetTables:
     """Envelope and splines of the filters, and products of the weights."""
 
-    cutoff: float
-    n_intervals: int
-    exponent: int
-    """Of the polynomial envelope; 0: cosine."""
+    grid: SplineGrid
+    sizes: npt.NDArray[Any] | None
+    """By which the filters of two atoms are shifted (`gnnpot.models.schnet.SchNet`), Å, of each element."""
     arrays: SchNetArrays
 
 
@@ -41,7 +41,7 @@ def multiply_out(
     Args:
         filters: spline coefficients of each interaction, ``(n_coefficients, n_features)``.
         embedding: features of the elements, ``(n_elements, n_features)``.
-        blocks: the interactions, with layers ``inward`` and ``outward``.
+        blocks: the interactions, with layers ``inward`` and ``outward``, and g by ``of_centers``.
         readout: two dense layers around an activation.
     """
     n, activation = len(blocks), ShiftedSoftplus()
@@ -59,8 +59,10 @@ def multiply_out(
     into = torch.stack([matrix @ into_readout for matrix in out])
     readout_start = x @ into_readout + hidden.bias.double()
     quiet = readout_start + sum(h @ matrix for h, matrix in zip(silent, into, strict=True))
+    centers = [gate for gate in (block.of_centers(embedding) for block in blocks) if gate is not None]
     tensors = (
         torch.stack(list(filters)),
+        torch.stack(centers) if centers else embedding.new_empty(0, *embedding.shape),
         torch.stack(start),
         products,
         products.transpose(2, 3),
@@ -84,26 +86,28 @@ def outputs_and_edge_gradients(
     tables: SchNetTables, graph: AtomicGraph, types: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
     """y_i less that of the isolated atom ``(n_atoms,)``, and s ∂Σy/∂r_ij ``(n_edges, 3)``, of one edge of each pair."""
-    pairs, places = _pairs_and_places(tables, graph)
+    pairs, places = _pairs_and_places(tables, graph, types)
     outputs, pair_slopes = outputs_and_slopes(tables.arrays, types.numpy(), pairs.atoms, *places)
     by_edge = np.zeros((graph.n_edges, 3), dtype=outputs.dtype)
     write_edge_gradients(pair_slopes, scale, pairs.directions, pairs.edges, by_edge)
     return torch.from_numpy(outputs), torch.from_numpy(by_edge)
 
 
-def _pairs_and_places(tables: SchNetTables, graph: AtomicGraph) -> tuple[NearPairs, SplinePlaces]:
-    pairs = pairs_within(tables.cutoff, graph)
-    grid = SplineGrid(tables.cutoff, tables.n_intervals, tables.exponent)
-    return pairs, pairs.places(grid, tables.arrays.last.dtype)
+def _pairs_and_places(tables: SchNetTables, graph: AtomicGraph, types: Tensor) -> tuple[NearPairs, SplinePlaces]:
+    pairs, dtype = pairs_within(tables.grid.cutoff, graph), tables.arrays.last.dtype
+    if tables.sizes is None:
+        return pairs, pairs.places(tables.grid, dtype)
+    of_atoms = tables.sizes[types.numpy()][pairs.atoms]
+    return pairs, pairs.shifted_places(tables.grid, pairs.distances + of_atoms.sum(axis=0), dtype)
 
 
 class SchNetPass:
     """SchNet's forward pass, with the way back open."""
 
     def __init__(self, tables: SchNetTables, graph: AtomicGraph, types: Tensor, scale: float) -> None:
-        self.pairs, self._places = _pairs_and_places(tables, graph)
+        self.pairs, self._places = _pairs_and_places(tables, graph, types)
         self._tables, self._n_edges, self._scale = tables, graph.n_edges, scale
-        numbers = types.numpy()
+        self._types = numbers = types.numpy()
         self._values, hidden, self._gates = pass_forward(
             tables.arrays, numbers, self.pairs.atoms, self._places.first, self._places.weights
         )
@@ -114,9 +118,8 @@ class SchNetPass:
         """∂(s Σy + f)/∂r_ij by one edge of each pair (those by the other are zero)."""
         seed = self._to_readout[:0] if by_features is None else by_features.numpy() / self._scale
         pairs = self.pairs
-        slopes = pass_back(
-            self._tables.arrays, self._values, self._gates, self._to_readout, seed, pairs.atoms, *self._places
-        )
+        given = (self._types, self._values, self._gates, self._to_readout, seed, pairs.atoms)
+        slopes = pass_back(self._tables.arrays, *given, *self._places)
         by_edge = np.zeros((self._n_edges, 3), dtype=slopes.dtype)
         write_edge_gradients(slopes, self._scale, pairs.directions, pairs.edges, by_edge)
         return torch.from_numpy(by_edge)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from ase.data import covalent_radii
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnnpot.errors import ConfigError
 from gnnpot.nn.elements import NOBLE_GASES, group_of
@@ -19,6 +19,12 @@ from gnnpot.nn.elements import NOBLE_GASES, group_of
 HEAVIEST = 103
 LANTHANIDES_AND_ACTINIDES = 3
 """Their group here."""
+
+MANY = 10
+"""Elements from which on their vectors begin related: relatives help those of few atoms."""
+
+KINSHIP, RANGE = 0.9, 1.0
+"""Share of the covariance that comes from properties, and the distance in them at which it has fallen to 0.6."""
 
 ELECTRONEGATIVITIES = (
     2.20, 4.16,
@@ -79,3 +85,26 @@ def element_properties(elements: Sequence[int], names: Sequence[str] = PROPERTIE
             f"model.elements: properties are known of the elements 1 to {HEAVIEST}, not of {max(elements)}"
         )
     return torch.stack([_table()[name][list(elements)] for name in names], dim=1)
+
+
+def element_embedding(elements: Sequence[int], n_features: int) -> nn.Embedding:
+    """A vector of each element, normal of variance 1 in the beginning; those of `MANY` elements are drawn together.
+
+    The covariance of elements a and b is then 0.9 exp(-|p_a - p_b|²/2) + 0.1 δ_ab with their properties p (a Gaussian
+    process): an element that few training atoms have begins near those that behave like it.
+
+    >>> torch.manual_seed(0)
+    <torch._C.Generator object at ...>
+    >>> vectors = element_embedding(range(1, 90), 1000).weight
+    >>> cos = torch.nn.functional.cosine_similarity
+    >>> bool(cos(vectors[36], vectors[54], dim=0) > 0.6 > 0.3 > cos(vectors[36], vectors[8], dim=0))
+    True
+    """
+    embedding = nn.Embedding(len(elements), n_features)
+    if len(elements) >= MANY and max(elements) <= HEAVIEST:
+        properties = element_properties(elements, PROPERTIES[1:])
+        kinship = torch.exp(-0.5 * (torch.cdist(properties, properties) / RANGE).square())
+        covariance = KINSHIP * kinship + (1.0 - KINSHIP) * torch.eye(len(elements), dtype=torch.float64)
+        with torch.no_grad():
+            embedding.weight.copy_(torch.linalg.cholesky(covariance).to(embedding.weight) @ embedding.weight)
+    return embedding

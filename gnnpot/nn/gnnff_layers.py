@@ -4,7 +4,7 @@ Park et al., npj Comput. Mater. 7, 73 (2021), without batch normalization and wi
 neighbor's term is weighted by an envelope f_c, so that it vanishes smoothly at the cutoff.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors
 from gnnpot.nn.angular import SphericalHarmonics, moments, projections
+from gnnpot.nn.element_properties import element_embedding
 from gnnpot.nn.gated_sum import gate, gated_sum
 from gnnpot.nn.gnnff_geometry import Centers, Surroundings, pairs_of, parts_of_centers, parts_of_pairs
 from gnnpot.nn.parts import Part, by_parts
@@ -196,7 +197,7 @@ class GNNFFLayers(nn.Module):
 
     def __init__(
         self,
-        n_elements: int,
+        elements: Sequence[int],
         n_features: int,
         n_edge_features: int,
         gaussian_width: float,
@@ -207,7 +208,7 @@ class GNNFFLayers(nn.Module):
         l_max: int | None,
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(n_elements, n_features)
+        self.embedding = element_embedding(elements, n_features)
         self.radial_basis = GaussianBasis(n_edge_features, cutoff, width=gaussian_width)
         self.envelope = _envelope(envelope, cutoff)
         self.triplet_envelope = _envelope(envelope, min(triplet_cutoff, cutoff))

@@ -112,7 +112,9 @@ class NeighborMoments(nn.Module):
     def places(self, pairs: NearPairs, dtype: npt.DTypeLike) -> SplinePlaces:
         """Where the pairs, all closer than the cutoff, lie in the filters, with the envelope."""
         envelope = self.cutoff_function
-        return pairs.places(SplineGrid(envelope.cutoff, self.spline.n_intervals, envelope.exponent), dtype)
+        return pairs.places(
+            SplineGrid(envelope.cutoff, self.spline.spacing, self.spline.n_intervals, envelope.exponent), dtype
+        )
 
     @kept_until_weights_change
     def _current_tables(self) -> list[Array]:

@@ -28,7 +28,9 @@ class SplineGrid(NamedTuple):
     """Where the coefficients of a `gnnpot.nn.splines.QuinticSpline` times an envelope stand."""
 
     cutoff: float
-    """Of spline and envelope, Å."""
+    """Of the envelope, Å."""
+    spacing: float
+    """Of the knots, Å."""
     n_intervals: int
     exponent: int
     """Of the polynomial envelope; 0: the cosine."""
@@ -62,12 +64,16 @@ class NearPairs:
         """
         key = (grid, np.dtype(dtype))
         if key not in self._places:
-            n_pairs = len(self.distances)
-            weights, slopes = np.empty((n_pairs, 6), dtype), np.empty((n_pairs, 6), dtype)
-            found = SplinePlaces(np.empty(n_pairs, np.int64), weights, slopes)
-            write_weights(self.distances, *grid, *found)
-            self._places[key] = found
+            self._places[key] = self.shifted_places(grid, self.distances, dtype)
         return self._places[key]
+
+    def shifted_places(self, grid: SplineGrid, arguments: Array, dtype: npt.DTypeLike) -> SplinePlaces:
+        """`places` in splines of u ``(n_pairs,)``: the distance and a constant of the pair."""
+        n_pairs = len(self.distances)
+        weights, slopes = np.empty((n_pairs, 6), dtype), np.empty((n_pairs, 6), dtype)
+        found = SplinePlaces(np.empty(n_pairs, np.int64), weights, slopes)
+        write_weights(self.distances, arguments, *grid, *found)
+        return found
 
 
 def pairs_within(cutoff: float, graph: AtomicGraph) -> NearPairs:

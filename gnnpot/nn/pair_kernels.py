@@ -74,17 +74,26 @@ def closer_pairs(
 
 @compiled()
 def write_weights(
-    distances: Array, cutoff: float, n_intervals: int, exponent: int, first: Array, weights: Array, slopes: Array
+    distances: Array,
+    arguments: Array,
+    cutoff: float,
+    spacing: float,
+    n_intervals: int,
+    exponent: int,
+    first: Array,
+    weights: Array,
+    slopes: Array,
 ) -> None:
-    """First coefficient of each pair, weights f_c(r) w_k(r) of the six it takes, and their derivatives by r.
+    """First coefficient of each pair, weights f_c(r) w_k(u) of the six it takes, and their derivatives by r.
 
-    ``exponent``: p of the polynomial envelope, 0 for the cosine.
+    ``arguments``: u of each pair, the distance r itself or that and a constant of the pair. ``exponent``: p of the
+    polynomial envelope, 0 for the cosine.
     """
-    inverse = n_intervals / cutoff
+    inverse = 1.0 / spacing
     for p in range(len(distances)):
-        r = distances[p]
-        m = min(int(r * inverse), n_intervals - 1)
-        t = r * inverse - m
+        r, u = distances[p], arguments[p]
+        m = min(int(u * inverse), n_intervals - 1)
+        t = u * inverse - m
         envelope, envelope_slope = envelope_and_slope(r / cutoff, exponent)
         envelope_slope /= cutoff
         first[p] = m

@@ -3,10 +3,11 @@
 The features enter every layer linearly, x_i^t = e_i + Σ_{s<t} (W_b^s h_i^s + b_b^s), h the activations inside of the
 interactions. So products of weights are made once, and x is never written:
 
-    v_i^t = C^t + Σ_{s<t} h_i^s M^ts,   m_i^t = Σ_j v_j^t ⊙ S^t(r_ij),   h_i^t = ssp(m_i^t W_a^t + b_a^t),
+    v_i^t = C^t + Σ_{s<t} h_i^s M^ts,   m_i^t = g^t ⊙ Σ_j v_j^t ⊙ S^t(r_ij),   h_i^t = ssp(m_i^t W_a^t + b_a^t),
     y_i = w · ssp(C + Σ_s h_i^s N^s),
 
-C depending on the element alone (rows of atoms are multiplied from the right). Filters S are splines of the distance.
+C and g depending on the element alone (rows of atoms are multiplied from the right). Filters S are splines of the
+distance.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -28,6 +29,8 @@ class SchNetArrays(NamedTuple):
 
     filters: Array
     """Spline coefficients ``(T, n_coefficients, F)``."""
+    centers: Array
+    """g^t ``(T, n_elements, F)``; ``(0, n_elements, F)``: 1."""
     start: Array
     """C^t ``(T, n_elements, F)``."""
     inward: Array
@@ -69,7 +72,7 @@ def outputs_and_slopes(
     values, hidden, gates = pass_forward(model, types, pair_atoms, first, weights)
     outputs, to_readout = _read_out(model, types, hidden)
     nothing = to_readout[:0]
-    return outputs, pass_back(model, values, gates, to_readout, nothing, pair_atoms, first, weights, slopes)
+    return outputs, pass_back(model, types, values, gates, to_readout, nothing, pair_atoms, first, weights, slopes)
 
 
 @compiled()
@@ -104,6 +107,7 @@ def pass_forward(
             _add(product, values[t])
         messages[:] = 0
         add_messages(values[t], model.filters[t], weights, first, pair_atoms, messages)
+        _multiply_by_element(model.centers[t : t + 1], types, messages)
         write_product(messages, model.outward[t], product)
         _add_row(model.bias[t], product)
         write_activation(product, model.series, hidden[t], gates[t])
@@ -113,6 +117,7 @@ def pass_forward(
 @compiled()
 def pass_back(
     model: SchNetArrays,
+    types: Array,
     values: Array,
     gates: Array,
     to_readout: Array,
@@ -135,6 +140,7 @@ def pass_back(
     for t in range(n_layers - 1, -1, -1):
         _multiply(hidden[t], gates[t])
         write_product(gates[t], model.outward_back[t], product)
+        _multiply_by_element(model.centers[t : t + 1], types, product)
         if t == 0:
             add_slopes(product, values[t], model.filters[t], slopes, first, pair_atoms, pair_slopes)
             break
@@ -193,3 +199,13 @@ def _multiply(values: Array, out: Array) -> None:
     for i in range(out.shape[0]):
         for f in range(out.shape[1]):
             out[i, f] *= values[i, f]
+
+
+@compiled()
+def _multiply_by_element(rows: Array, types: Array, out: Array) -> None:
+    """Multiply the features of each atom by those of its element, ``(1, n_elements, F)``, where there are such."""
+    if len(rows) == 0:
+        return
+    for i in range(out.shape[0]):
+        for f in range(out.shape[1]):
+            out[i, f] *= rows[0, types[i], f]

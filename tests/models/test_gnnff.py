@@ -36,7 +36,7 @@ def layers(
     l_max: int | None = None,
 ) -> GNNFFLayers:
     torch.manual_seed(0)
-    made = GNNFFLayers(n_elements, 5, 4, 1.0, 2, CUTOFF, triplet_cutoff, envelope, l_max).double()
+    made = GNNFFLayers(range(1, n_elements + 1), 5, 4, 1.0, 2, CUTOFF, triplet_cutoff, envelope, l_max).double()
     made.message_scale.fill_(0.4)
     made.triplet_scale.fill_(0.7)
     return made

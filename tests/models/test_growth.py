@@ -51,6 +51,16 @@ def test_a_new_element_begins_as_its_kin_and_changes_nothing_else(name: str) -> 
     assert with_elements(potential, [8]) is potential
 
 
+def test_a_new_element_of_filters_by_element_has_its_own_size() -> None:
+    potential = SchNet(["O", "Fe"], 4.0, n_features=8, n_interactions=1, n_radial=6, filters="by_element").double()
+    grown = with_elements(potential, [26, 44])
+    for key in ("energy", "forces", "stress"):
+        expected, found = (derive(model, structure(), [key])[key] for model in (potential, grown))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    energies = [float(derive(grown, structure(s), ["energy"])["energy"]) for s in ("FeO", "RuO")]
+    assert abs(energies[0] - energies[1]) > 1e-6
+
+
 def test_outer_radii_of_new_pairs_are_those_of_unseen_ones() -> None:
     potential = made("schnet")
     potential.repulsion.outer_radii.fill_(0.5)

@@ -59,9 +59,10 @@ def both_ways(model: SchNet, graph: AtomicGraph, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("kind", structures())
+@pytest.mark.parametrize("filters", ["shared", "by_element"])
 @pytest.mark.parametrize("envelope", ["polynomial", "cosine"])
-def test_double_precision(kind, envelope, monkeypatch):
-    model = example(envelope=envelope)
+def test_double_precision(kind, envelope, filters, monkeypatch):
+    model = example(envelope=envelope, filters=filters)
     fast, plain = both_ways(model, graph_from_atoms(structures()[kind], 4.0), monkeypatch)
     for name in PROPERTIES:
         torch.testing.assert_close(fast[name], plain[name], rtol=1e-10, atol=1e-10, equal_nan=True)
