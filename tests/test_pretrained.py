@@ -129,7 +129,9 @@ def test_a_run_becomes_a_shipped_checkpoint(
     card = store.read_card("mp-tiny")
     assert card["data"]["mptrj"]["train"] == {"frames": 6, "atoms": 12, "materials": 1}
     assert list(card["held_out"]["per_source"]) == ["alexandria", "all", "mptrj-highest-stress"]
-    assert card["held_out"]["without_teacher"]["forces_mae_mev_per_ang"] == 0.0
+    without = card["held_out"]["without_teacher"]
+    assert (without["minutes_with"], without["minutes"]) == (160, 80)
+    assert without["per_source"]["all"]["forces_mae_mev_per_ang"] == 0.0
     assert card["teacher"]["frames"] == 8
     sizes = "TEACHER_CRYSTALS=4 TEACHER_LARGE_CRYSTALS=4"
     assert f"{sizes} TEACHER_MINUTES=80 MINUTES=80 benchmarks/pretraining/pretrain.sh mp-tiny" in card["reproduce"]

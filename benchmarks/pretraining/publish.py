@@ -91,7 +91,12 @@ def held_out(folder: Path, run: str) -> dict[str, Any]:
     }
     alone = folder / "runs" / f"{run}-alone" / "predictions.npz"
     if alone.is_file():
-        found["without_teacher"] = source_errors(load_parity(alone)["test"])["all"]
+        lengths = [minutes_of(folder / "runs" / of_stage.format(run)) or 0 for of_stage in STAGES.values()]
+        found["without_teacher"] = {
+            "minutes_with": sum(lengths),
+            "minutes": minutes_of(alone.parent),
+            "per_source": source_errors(load_parity(alone)["test"]),
+        }
     return found
 
 

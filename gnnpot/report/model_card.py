@@ -177,8 +177,14 @@ def _teacher(card: Mapping[str, Any]) -> str:
     without = (card.get("held_out") or {}).get("without_teacher")
     if not without:
         return text
-    rows = {"with the teacher": card["held_out"]["per_source"]["all"], "without": without}
-    return f"{text}\n\n{held_out_table(rows, 'same time, same held-out frames').markdown()}"
+    of_source = card["held_out"]["per_source"]
+    rows = {
+        f"{source}, {words}": errors[source]
+        for source in without["per_source"]
+        for words, errors in (("with the teacher", of_source), ("without", without["per_source"]))
+    }
+    title = f"{without['minutes_with']} minutes with, {without['minutes']} without"
+    return f"{text}\n\n{held_out_table(rows, title).markdown()}"
 
 
 def _listed(items: Sequence[str] | None) -> str:

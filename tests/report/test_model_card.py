@@ -19,7 +19,11 @@ CARD = {
     "held_out": {
         "per_source": {"all": {"forces_mae_mev_per_ang": 91.0, "n_structures": 2, "n_atoms": 5}},
         "per_element_group": {"O": {"forces_mae_mev_per_ang": 92.0, "n_structures": 1, "n_atoms": 1}},
-        "without_teacher": {"forces_mae_mev_per_ang": 93.0, "n_structures": 2, "n_atoms": 5},
+        "without_teacher": {
+            "minutes_with": 48,
+            "minutes": 20,
+            "per_source": {"all": {"forces_mae_mev_per_ang": 93.0, "n_structures": 2, "n_atoms": 5}},
+        },
     },
     "split_by": "Split by formula.",
     "functional": "unknown",
@@ -70,4 +74,5 @@ def test_the_text_has_all_that_the_card_says() -> None:
         assert words in text
     for words in ("1,234 | 5,678 | 9", "CHGNet 0.3.0", "BSD-3-Clause", "8,000 frames", "```bash\npretrain.sh mp-tiny"):
         assert words in text
+    assert "| 48 minutes with, 20 without |" in text
     assert "Teacher" not in card_markdown({**CARD, "teacher": None})
