@@ -31,6 +31,9 @@ class GNNFF(GNNFFBackbone):
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine``; null: none, as published, and
             then forces jump when a neighbor crosses the cutoff.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
+        edges: ``shared``: edges begin as Gaussians of r_ij. ``by_element``: of r_ij - R_i - R_j + 5.2 Å with the
+            covalent radii R (`gnnpot.nn.atom_sizes`), so that bonds of large and of small atoms are alike. For data of
+            many elements.
         symmetrize: n_ij and n_ji replaced by their mean, so that pairs of forces are opposite and Σ_i F_i = 0.
         remove_net_force: subtract the mean force of each structure.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
@@ -56,12 +59,13 @@ class GNNFF(GNNFFBackbone):
         triplet_cutoff: float | None = None,
         envelope: str | None = "polynomial",
         l_max: int | None = None,
+        edges: str = "shared",
         symmetrize: bool = False,
         remove_net_force: bool = False,
         charge: bool = False,
     ) -> None:
         sizes = (n_features, n_edge_features, gaussian_width, n_interactions)
-        super().__init__(elements, cutoff, *sizes, triplet_cutoff, envelope, l_max, charge)
+        super().__init__(elements, cutoff, *sizes, triplet_cutoff, envelope, l_max, edges, charge)
         self.symmetrize = symmetrize
         self.remove_net_force = remove_net_force
         self.element_table = ElementTable(self.elements)

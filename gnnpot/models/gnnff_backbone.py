@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors
 from gnnpot.models.potential import Potential
+from gnnpot.nn.atom_sizes import DEEPEST, AtomSizes, is_by_element
 from gnnpot.nn.gnnff_geometry import Centers, pair_fields
 from gnnpot.nn.gnnff_layers import GNNFFLayers, LayerOutputs
 from gnnpot.nn.layers import mlp
@@ -30,6 +31,7 @@ class GNNFFBackbone(Potential):
             null: four fifths of the cutoff.
         envelope: ``polynomial``, ``cosine`` or null for none.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
+        edges: ``shared``: edges begin as Gaussians of r. ``by_element``: of r - R_i - R_j + 5.2 Å.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides.
     """
@@ -49,6 +51,7 @@ class GNNFFBackbone(Potential):
         triplet_cutoff: float | None = None,
         envelope: str | None = "polynomial",
         l_max: int | None = 2,
+        edges: str = "shared",
         charge: bool = False,
     ) -> None:
         super().__init__(elements, cutoff, charge)
@@ -59,8 +62,11 @@ class GNNFFBackbone(Potential):
         self.triplet_cutoff = TRIPLET_SHARE * self.cutoff if triplet_cutoff is None else triplet_cutoff
         self.envelope = envelope
         self.l_max = l_max
+        self.edges = edges
+        self.sizes = AtomSizes(self.elements) if is_by_element("edges", edges) else None
+        start = 0.0 if self.sizes is None else DEEPEST
         sizes = (self.elements, n_features, n_edge_features, gaussian_width, n_interactions)
-        self.layers = GNNFFLayers(*sizes, self.cutoff, self.triplet_cutoff, envelope, l_max)
+        self.layers = GNNFFLayers(*sizes, self.cutoff, self.triplet_cutoff, envelope, l_max, start)
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
 
@@ -84,7 +90,8 @@ class GNNFFBackbone(Potential):
         nodes = self.layers.embedding(types)
         if self.charge_embedding is not None and charges is not None:
             nodes = nodes + self.charge_embedding(charges, types)
-        outputs: LayerOutputs = self.layers(nodes, graph, vectors, distances)
+        arguments = None if self.sizes is None else self.sizes.added_to(distances, types, graph.edge_index)
+        outputs: LayerOutputs = self.layers(nodes, graph, vectors, distances, arguments)
         return outputs
 
     def read_edges(self, outputs: LayerOutputs) -> Tensor:

@@ -40,6 +40,9 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
             and forces jump when a neighbor crosses the cutoff.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published, through
             sums over triplets.
+        edges: ``shared``: edges begin as Gaussians of r_ij. ``by_element``: of r_ij - R_i - R_j + 5.2 Å with the
+            covalent radii R (`gnnpot.nn.atom_sizes`), so that bonds of large and of small atoms are alike. For data of
+            many elements.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides.
         short_range: ``zbl`` or ``zbl_wide``: atoms closer than in any training structure repel each other
@@ -64,11 +67,12 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         triplet_cutoff: float | None = None,
         envelope: str | None = "polynomial",
         l_max: int | None = 2,
+        edges: str = "shared",
         charge: bool = False,
         short_range: str | None = "zbl",
     ) -> None:
         sizes = (n_features, n_edge_features, gaussian_width, n_interactions)
-        super().__init__(elements, cutoff, *sizes, triplet_cutoff, envelope, l_max, charge)
+        super().__init__(elements, cutoff, *sizes, triplet_cutoff, envelope, l_max, edges, charge)
         self.set_short_range(short_range)
 
     def atomic_outputs(self, graph: AtomicGraph) -> Tensor:
@@ -129,4 +133,4 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
     def _current_tables(self) -> "GNNFFTables":
         from gnnpot.models.gnnff_tables import GNNFFTables
 
-        return GNNFFTables(self.layers, self.readout)
+        return GNNFFTables(self.layers, self.readout, self.sizes)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph
 from gnnpot.nn.activation_kernels import SERIES
+from gnnpot.nn.atom_sizes import AtomSizes
 from gnnpot.nn.gnnff_kernels import GNNFFArrays, Room, evaluate
 from gnnpot.nn.gnnff_layers import AngularEdgeUpdate, GNNFFLayers, NodeUpdate
 from gnnpot.nn.gnnff_neighborhoods import (
@@ -35,10 +36,11 @@ LARGEST_KEPT = 2**28
 class GNNFFTables:
     """Weights of a conservative GNNFF as compiled code wants them, and room to work in."""
 
-    def __init__(self, layers: GNNFFLayers, readout: Iterable[Any]) -> None:
+    def __init__(self, layers: GNNFFLayers, readout: Iterable[Any], sizes: AtomSizes | None) -> None:
         self.cutoffs = layers.envelope.cutoff, layers.triplet_envelope.cutoff
         self.exponents = _exponent(layers.envelope), _exponent(layers.triplet_envelope)
         self._layers = layers
+        self._sizes = None if sizes is None else sizes().double().numpy()
         with torch.no_grad():
             self._weights = _arrays(layers, readout)
         self._rooms: list[Array] = []
@@ -56,6 +58,15 @@ class GNNFFTables:
         arrays: list[Any] = [*structure, *(x.contiguous().numpy() for x in edges), *self.cutoffs]
         around: Neighborhoods = neighborhoods(*arrays)
         return around
+
+    def arguments(self, around: Neighborhoods, types: Array) -> Array:
+        """Of the Gaussians of every pair: the distance, and what the sizes of both atoms add to it."""
+        if self._sizes is None:
+            return around.distances
+        of_atoms = self._sizes[types]
+        first = around.pairs[:, 0]
+        arguments: Array = around.distances + of_atoms[around.centers[first]] + of_atoms[around.neighbors[first]]
+        return arguments
 
     def take(self, size: int, dtype: npt.DTypeLike) -> Array:
         """Memory that no other thread works in."""
@@ -86,7 +97,8 @@ class GNNFFPass:
         for kind, envelope, slopes in zip(kinds, (room.envelope, room.close_envelope), self._slopes, strict=False):
             write_envelopes(*places, *kind, envelope, slopes)
         write_harmonics(around.directions, around.pairs, room.harmonics)
-        self.outputs = torch.from_numpy(evaluate(model, around, types.numpy(), room))
+        self._arguments = tables.arguments(around, types.numpy())
+        self.outputs = torch.from_numpy(evaluate(model, around, types.numpy(), self._arguments, room))
         self.features = torch.from_numpy(room.nodes[-1])
 
     @cached_property
@@ -101,7 +113,7 @@ class GNNFFPass:
         if by_features is not None:
             seed[:] = by_features.numpy() / self._scale
         pull_back_layers(self._model, around, room, seed)
-        write_slopes(self._model, around, room, *slopes)
+        write_slopes(self._model, around, self._arguments, room, *slopes)
         gradients = np.zeros((self._graph.n_edges, 3), dtype=seed.dtype)
         write_gradients(around, slopes[2], room.harmonics_gradient, self._scale, gradients)
         self._tables.give_back(self._memory)

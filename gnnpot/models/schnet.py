@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from ase.data import covalent_radii
 from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors_of
 from gnnpot.data.triplets import undirected_pairs
-from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.kernels import kernels_serve
 from gnnpot.models.gradients import OutputSlopes
 from gnnpot.models.potential import EnergyPotential
 from gnnpot.models.schnet_tables import SchNetPass, SchNetTables, multiply_out, outputs_and_edge_gradients
+from gnnpot.nn.atom_sizes import FURTHEST, AtomSizes, is_by_element
 from gnnpot.nn.convolution import Pairs, convolve
 from gnnpot.nn.element_properties import element_embedding
 from gnnpot.nn.layers import ShiftedSoftplus, mlp
@@ -24,9 +23,6 @@ from gnnpot.nn.splines import INTERVALS_PER_GAUSSIAN, QuinticSpline
 from gnnpot.nn.system_charge import ChargeEmbedding
 from gnnpot.nn.watch import kept_until_weights_change
 
-FILTERS = ("shared", "by_element")
-LARGEST_RADIUS, SMALLEST_RADIUS = 2.6, 0.2
-"""Of all elements, Å."""
 SPREAD_OF_CENTERS = 0.3
 """Standard deviation of the factors of the elements, about 1, before training."""
 
@@ -98,9 +94,9 @@ class SchNet(EnergyPotential):
         n_radial: number of Gaussians from 0 to the cutoff.
         gaussian_width: width s of the Gaussians in units of their spacing (`gnnpot.nn.radial.GaussianBasis`).
         filters: ``shared``: one filter for all elements, as in the paper. ``by_element``: that of a pair depends on
-            the elements of both atoms, W_ij = g(Z_i) ⊙ W(r - R_i - R_j + 5.2 Å) with the covalent radii R (B. Cordero
-            et al., Dalton Trans. 2832 (2008)): bonds of large and of small atoms lie in the same place of W, and what
-            is learned of one pair of elements serves others. For data of many elements.
+            the elements of both atoms, W_ij = g(Z_i) ⊙ W(r - R_i - R_j + 5.2 Å) with the covalent radii R
+            (`gnnpot.nn.atom_sizes`): bonds of large and of small atoms lie in the same place of W, and what is
+            learned of one pair of elements serves others. For data of many elements.
         envelope: ``polynomial`` (curvature continuous at the cutoff) or ``cosine`` (the paper's).
         charge: the total charge of the cell is an input: x_i^0 has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides. One model for all charge states.
@@ -116,8 +112,6 @@ class SchNet(EnergyPotential):
     """
 
     ignores_far_edges = True
-    sizes: Tensor
-    """2.6 Å less the covalent radius of each element, in 0.01 Å."""
 
     def __init__(
         self,
@@ -139,17 +133,13 @@ class SchNet(EnergyPotential):
         self.gaussian_width = gaussian_width
         self.filters = filters
         self.envelope = envelope
-        if filters not in FILTERS:
-            raise ConfigError(f"model.filters={filters!r} is unknown; {did_you_mean(str(filters), FILTERS)}")
         self.embedding = element_embedding(self.elements, n_features)
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.cutoff_function = build_envelope(envelope, self.cutoff)
-        # in hundredths of Å these are whole numbers, so that no change of precision rounds them
-        sizes = 100.0 * (LARGEST_RADIUS - torch.tensor(covalent_radii[list(self.elements)]))
-        self.register_buffer("sizes", sizes.round().to(torch.get_default_dtype()), persistent=False)
-        by_element, spacing = filters == "by_element", self.cutoff / (n_radial - 1)
+        by_element, spacing = is_by_element("filters", filters), self.cutoff / (n_radial - 1)
+        self.sizes = AtomSizes(self.elements) if by_element else None
         if by_element:
-            n_radial += math.ceil(2.0 * (LARGEST_RADIUS - SMALLEST_RADIUS) / spacing)
+            n_radial += math.ceil(FURTHEST / spacing)
         self.basis = GaussianBasis(n_radial, spacing * (n_radial - 1), width=gaussian_width)
         self.spline = QuinticSpline(spacing * (n_radial - 1), INTERVALS_PER_GAUSSIAN * (n_radial - 1))
         self.interactions = nn.ModuleList(Interaction(n_features, n_radial, by_element) for _ in range(n_interactions))
@@ -185,10 +175,9 @@ class SchNet(EnergyPotential):
         pair_atoms = graph.edge_index[:, edge_of_pair]
         distances = edge_vectors_of(graph, pair_atoms, graph.edge_shifts[edge_of_pair]).norm(dim=1)
         types, charges = self.types(graph), self.atomic_charges(graph)
-        places = distances
-        if self.filters == "by_element":
-            places = distances + (self.sizes[types[pair_atoms]] / 100.0).sum(dim=0)
-        first, weights = self.spline(places)
+        first, weights = self.spline(
+            distances if self.sizes is None else self.sizes.added_to(distances, types, pair_atoms)
+        )
         weights = weights * self.cutoff_function(distances)[:, None]
         basis = self.basis(self.spline.knots)
         x = self.embedding(types)
@@ -236,5 +225,4 @@ class SchNet(EnergyPotential):
         exponent = envelope.exponent if isinstance(envelope, PolynomialCutoff) else 0
         arrays = multiply_out(filters, self.embedding.weight, blocks, self.readout)
         grid = SplineGrid(self.cutoff, self.spline.spacing, self.spline.n_intervals, exponent)
-        sizes = self.sizes.double().numpy() / 100.0 if self.filters == "by_element" else None
-        return SchNetTables(grid, sizes, arrays)
+        return SchNetTables(grid, None if self.sizes is None else self.sizes().double().numpy(), arrays)

@@ -29,7 +29,7 @@ class SchNetTables:
 
     grid: SplineGrid
     sizes: npt.NDArray[Any] | None
-    """By which the filters of two atoms are shifted (`gnnpot.models.schnet.SchNet`), Å, of each element."""
+    """What each element adds to the distance in filters (`gnnpot.nn.atom_sizes`), Å."""
     arrays: SchNetArrays
 
 

@@ -33,7 +33,7 @@ class GNNFFArrays(NamedTuple):
     embedding: Array
     """``(n_elements, F)``."""
     gaussians: Array
-    """μ_k, and behind them the coefficient c of exp(c (r - μ_k)²), ``(G + 1,)``."""
+    """μ_k, and behind them the coefficient c of exp(c (u - μ_k)²), ``(G + 1,)``."""
     scales: Array
     """Of messages and of angles, ``(2,)``."""
     node_rows: Array
@@ -108,9 +108,9 @@ class Room(NamedTuple):
 
 
 @compiled(sums=True)
-def evaluate(model: GNNFFArrays, around: Neighborhoods, types: Array, room: Room) -> Array:
+def evaluate(model: GNNFFArrays, around: Neighborhoods, types: Array, arguments: Array, room: Room) -> Array:
     """Features of every interaction into ``room``, and y_i ``(n_atoms,)``; the gradient by the last edges too."""
-    write_gaussians(around, model.gaussians, room.edges[0])
+    write_gaussians(around, arguments, model.gaussians, room.edges[0])
     for i in range(len(types)):
         copy(model.embedding[types[i]], room.nodes[0, i])
     for t in range(len(model.pairs)):
@@ -122,15 +122,15 @@ def evaluate(model: GNNFFArrays, around: Neighborhoods, types: Array, room: Room
 
 
 @compiled(sums=True)
-def write_gaussians(around: Neighborhoods, gaussians: Array, out: Array) -> None:
-    """exp(c (r - μ_k)²) of both edges of every pair."""
+def write_gaussians(around: Neighborhoods, arguments: Array, gaussians: Array, out: Array) -> None:
+    """exp(c (u - μ_k)²) of both edges of every pair; u is r, or r and a constant of the pair."""
     n, kind = out.shape[1], out.dtype.type
     coefficient = gaussians[n]
     for p in range(len(around.pairs)):
         row, other = out[around.pairs[p, 0]], out[around.pairs[p, 1]]
-        r = kind(around.distances[p])
+        u = kind(arguments[p])
         for k in range(n):
-            row[k] = exponential(coefficient * (r - gaussians[k]) * (r - gaussians[k]))
+            row[k] = exponential(coefficient * (u - gaussians[k]) * (u - gaussians[k]))
         for k in range(n):
             other[k] = row[k]
 

@@ -187,7 +187,8 @@ def _of_pairs(linear: nn.Linear, nodes: Tensor, around: Surroundings) -> Tensor:
 class GNNFFLayers(nn.Module):
     """Embedding and ``n_interactions`` pairs of node and edge updates.
 
-    h_i⁰ is given (``embedding`` of the element), e_ij⁰ are the ``n_edge_features`` Gaussians of r_ij. The sums over j
+    h_i⁰ is given (``embedding`` of the element), e_ij⁰ are the ``n_edge_features`` Gaussians of r_ij, or of r_ij and a
+    constant of the pair, that begin at ``start``. The sums over j
     and k are scaled by s = ⟨Σ_j f_c(r_ij)⟩^(-1/2) of the training set (each with its own cutoff), in the place of the
     paper's batch normalization. Edges are updated through triplets, or where ``l_max`` is given, through angles.
     """
@@ -206,10 +207,11 @@ class GNNFFLayers(nn.Module):
         triplet_cutoff: float,
         envelope: str | None,
         l_max: int | None,
+        start: float = 0.0,
     ) -> None:
         super().__init__()
         self.embedding = element_embedding(elements, n_features)
-        self.radial_basis = GaussianBasis(n_edge_features, cutoff, width=gaussian_width)
+        self.radial_basis = GaussianBasis(n_edge_features, start + cutoff, start, gaussian_width)
         self.envelope = _envelope(envelope, cutoff)
         self.triplet_envelope = _envelope(envelope, min(triplet_cutoff, cutoff))
         sizes = (n_features, n_edge_features)
@@ -221,10 +223,21 @@ class GNNFFLayers(nn.Module):
         self.register_buffer("message_scale", torch.ones(()))
         self.register_buffer("triplet_scale", torch.ones(()))
 
-    def forward(self, nodes: Tensor, graph: AtomicGraph, vectors: Tensor, distances: Tensor) -> LayerOutputs:
-        """Features after the last update, from h_i⁰ ``(n_atoms, n_features)``, r_ij ``(n_edges, 3)`` and |r_ij|."""
+    def forward(
+        self, nodes: Tensor, graph: AtomicGraph, vectors: Tensor, distances: Tensor, arguments: Tensor | None = None
+    ) -> LayerOutputs:
+        """Features after the last update.
+
+        Args:
+            nodes: h_i⁰ ``(n_atoms, n_features)``.
+            graph: the edges.
+            vectors: r_ij ``(n_edges, 3)``.
+            distances: |r_ij|.
+            arguments: of the Gaussians ``(n_edges,)``; None: |r_ij|.
+        """
         around = self.surroundings(graph, vectors, distances)
-        edges = by_parts(self._radial_features, around.centers, [(distances, "edge")], out="edge")
+        of_gaussians = distances if arguments is None else arguments
+        edges = by_parts(self._radial_features, around.centers, [(of_gaussians, "edge")], out="edge")
         for node_update, edge_update in zip(self.node_updates, self.edge_updates, strict=True):
             nodes = node_update(nodes, edges, around, self.message_scale)
             edges = edge_update(nodes, edges, around, self.triplet_scale)

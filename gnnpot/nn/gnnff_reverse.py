@@ -209,7 +209,13 @@ def _pull_back_nodes(model: GNNFFArrays, t: int, around: Neighborhoods, room: Ro
 
 @compiled(sums=True)
 def write_slopes(
-    model: GNNFFArrays, around: Neighborhoods, room: Room, slopes: Array, close_slopes: Array, out: Array
+    model: GNNFFArrays,
+    around: Neighborhoods,
+    arguments: Array,
+    room: Room,
+    slopes: Array,
+    close_slopes: Array,
+    out: Array,
 ) -> None:
     """Derivatives by the distance of every pair ``(n_pairs,)``, from those by Gaussians and envelopes."""
     n, two = room.edges.shape[2], room.edges.dtype.type(2)
@@ -217,10 +223,10 @@ def write_slopes(
     for p in range(len(out)):
         e, o = around.pairs[p, 0], around.pairs[p, 1]
         value, first, second = room.edges[0, e], room.edge_gradient[e], room.edge_gradient[o]
-        r = room.edges.dtype.type(around.distances[p])
+        u = room.edges.dtype.type(arguments[p])
         total = two - two
         for k in range(n):
-            total += (first[k] + second[k]) * value[k] * (r - model.gaussians[k])
+            total += (first[k] + second[k]) * value[k] * (u - model.gaussians[k])
         out[p] = two * coefficient * total
         out[p] += slopes[p] * (room.envelope_gradient[e] + room.envelope_gradient[o])
         out[p] += close_slopes[p] * (room.close_gradient[e] + room.close_gradient[o])

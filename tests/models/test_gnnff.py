@@ -5,6 +5,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.data import covalent_radii
 from torch import nn
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors, graph_from_atoms
@@ -293,3 +294,20 @@ def test_third_neighbor_acts_through_a_triplet():
         chain = Atoms("H3", positions=[[-1.5, 0, 0], [0, 0, 0], [x, 0, 0]])
         forces.append(model(graph_from_atoms(chain, 2.0))["forces"][0].detach().numpy())
     assert np.abs(forces[0] - forces[1]).max() > 1e-6
+
+
+@pytest.mark.parametrize("edges", ["shared", "by_element"])
+def test_edges_by_element_are_counted_from_the_touch_of_the_atoms(edges):
+    """Two pairs of equal gap between their covalent spheres have equal energies, apart from the envelope."""
+    torch.manual_seed(0)
+    sizes = {"triplet_cutoff": 6.0, "envelope": None, "short_range": None}
+    model = GNNFFConservative(["Li", "Cs"], 6.0, edges=edges, **sizes).double()
+    with torch.no_grad():
+        model.layers.embedding.weight[1] = model.layers.embedding.weight[0]
+    energies = []
+    for symbol, z in (("Li", 3), ("Cs", 55)):
+        distance = 2.0 * float(covalent_radii[z]) + 0.5
+        graph = graph_from_atoms(Atoms([symbol] * 2, [[0.0] * 3, [0.0, 0.0, distance]]), 6.0)
+        energies.append(float(model(graph)["energies"].detach().sum()))
+    assert energies[0] != 0.0
+    assert (energies[0] == pytest.approx(energies[1], rel=1e-9)) == (edges == "by_element")

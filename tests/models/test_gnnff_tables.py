@@ -71,10 +71,11 @@ def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -
         torch.testing.assert_close(left[name], right[name], rtol=1e-10, atol=1e-10, equal_nan=True)
 
 
+@pytest.mark.parametrize("edges", ["shared", "by_element"])
 @pytest.mark.parametrize("kind", structures())
-def test_double_precision(kind, monkeypatch):
+def test_double_precision(kind, edges, monkeypatch):
     graph = graph_from_atoms(structures()[kind], 4.0)
-    fast, plain = both_ways(example(), graph, monkeypatch)
+    fast, plain = both_ways(example(edges=edges), graph, monkeypatch)
     assert kind in ("one atom", "isolated atom") or plain["forces"].abs().max() > 0.01
     assert_same(fast, plain)
 
