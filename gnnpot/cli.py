@@ -41,6 +41,7 @@ VERBS: dict[str, Verb] = {
         "gnnpot.training.finetune:finetune",
         "Go on with a trained model on data of one's own; what is saved is never worse than where it started.",
         (
+            "gnnpot finetune checkpoint=mp-schnet data.path=mine.extxyz",
             "gnnpot finetune checkpoint=runs/my-run data.path=mine.extxyz",
             "gnnpot finetune checkpoint=model/ data.path=mine.extxyz replay.path=old.extxyz forgetting.path=b.extxyz",
             "gnnpot finetune checkpoint=model/ data.path=mine.extxyz adapter_rank=4 freeze=[embedding] layer_decay=0.7",
@@ -134,7 +135,7 @@ VERBS: dict[str, Verb] = {
     "info": Verb(
         "gnnpot.apps.info:info",
         "What is in a checkpoint or a data file; `gnnpot info pretrained` lists the shipped models.",
-        ("gnnpot info runs/my-run", "gnnpot info train.extxyz", "gnnpot info pretrained"),
+        ("gnnpot info runs/my-run", "gnnpot info train.extxyz", "gnnpot info pretrained", "gnnpot info mp-schnet"),
         positional="path",
     ),
 }

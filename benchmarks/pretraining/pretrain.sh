@@ -73,5 +73,5 @@ stage fit "$name-teacher" "$teacher_minutes" experiment=mp_pretrain "${model[@]}
     "data.path=[teacher.xyz,teacher_large.xyz,mp_train_forces.xyz]" "data.split.fractions=[0.95,0.05,0]" \
     "data.level_of_theory='labels of a teacher, and forces of Materials Project'"
 stage finetune "$name" "$minutes" "checkpoint=runs/$name-teacher" "${files[@]}" compare.scratch=false \
-    loss.forces.delta=0.1 loss.energy.delta=0.01 \
+    loss.forces.delta=0.01 loss.energy.delta=0.01 loss.energy.final_weight=0.5 optimizer.lr=0.001 \
     "data.level_of_theory='PBE or PBE+U as Materials Project computes them, total energies without corrections'"

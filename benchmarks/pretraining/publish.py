@@ -188,6 +188,8 @@ def publish(
 ) -> Path:
     """Write the checkpoint; returns its folder."""
     run = f"{name}-alone" if alone else name
+    if not (folder / "runs" / run / "predictions.npz").is_file():
+        raise SystemExit(f"{folder / 'runs' / run}: the training is not at its end; let pretrain.sh finish it first")
     potential = load(folder / "runs" / run)
     card = published_card(folder, name, run, potential.card, overrides)
     target = save(potential, output / name, card)

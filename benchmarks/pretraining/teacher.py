@@ -8,12 +8,16 @@ seed, and are appended in order.
 """
 
 import argparse
+import dataclasses
 import importlib.metadata
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ase
 import ase.io
 import numpy as np
+import torch
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
@@ -26,9 +30,6 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 CHUNK = 64
 LARGEST_FORCE = 15.0
-DISPLACEMENT = 0.05
-"""Mean over the frames of the standard deviation of displacements, Å."""
-STRAIN = 0.03
 RESPONSE, LONGEST_MOVE, LARGEST_STRAIN = 0.04, 0.1, 0.05
 """Of a step of the relaxation: Å²/eV, Å, and of the lengths of the cell."""
 BULK_MODULUS, BULK_MODULUS_SLOPE = 100.0 * GPa, 4.0
@@ -56,6 +57,34 @@ TEACHER = {
     "label_licence": "BSD-3-Clause",
 }
 """Model, version of its package and licence, as `gnnpot data kind=label` writes them into each frame."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How crystals are drawn and changed."""
+
+    displacement: float = 0.05
+    """Mean over the frames of the standard deviation of displacements, Å."""
+    strain: float = 0.03
+    hydrogen: float = 0.0
+    """Share with changed bonds to hydrogen."""
+    power: float = 1.0
+    """A crystal of n atoms is drawn n to this power as often as one of one atom."""
+
+
+class Teacher(CHGNet):
+    """CHGNet whose forces and stress come from one derivative that is not differentiated again: half of the time."""
+
+    def _compute(
+        self, g: Any, *, compute_force: bool = False, compute_stress: bool = False, **others: Any
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = super()._compute(g, **others)
+        energy = (found["e"] * torch.bincount(g.atom_owners)).sum()
+        gradients = torch.autograd.grad(energy, [*g.atom_positions, *g.strains])
+        by_positions, by_strains = gradients[: len(g.atom_positions)], gradients[len(g.atom_positions) :]
+        found["f"] = [-x for x in by_positions]
+        found["s"] = [x / volume / GPa for x, volume in zip(by_strains, g.volumes, strict=True)]
+        return found
 
 
 def siblings(elements: list[str]) -> dict[str, list[str]]:
@@ -141,23 +170,23 @@ def variant(
     families: dict[str, list[str]],
     seed: int,
     number: int,
-    hydrogen: float,
+    manner: Manner,
 ) -> ase.Atoms:
-    """The frame of this number: a function of the seed alone. Crystals are drawn as often as they have atoms."""
+    """The frame of this number: a function of the seed alone."""
     random = np.random.default_rng([seed, number])
     bases = elements if random.random() < ELEMENTAL and elements else crystals
-    shares = np.array([len(atoms) for atoms in bases], dtype=float)
+    shares = np.array([len(atoms) for atoms in bases], dtype=float) ** manner.power
     while True:
         atoms = bases[random.choice(len(bases), p=shares / shares.sum())].copy()
         if random.random() < SUBSTITUTED:
             atoms = substituted(atoms, families, random)
         if part_of(reduced_formula(atoms)) == "train":
             break
-    strain = np.eye(3) * (1.0 + STRAIN * random.normal())
-    shear = 0.5 * STRAIN * random.normal(size=(3, 3))
+    strain = np.eye(3) * (1.0 + manner.strain * random.normal())
+    shear = 0.5 * manner.strain * random.normal(size=(3, 3))
     atoms.set_cell(atoms.cell @ (strain + 0.5 * (shear + shear.T)), scale_atoms=True)
-    atoms.positions += random.exponential(DISPLACEMENT) * random.normal(size=atoms.positions.shape)
-    if random.random() < hydrogen:
+    atoms.positions += random.exponential(manner.displacement) * random.normal(size=atoms.positions.shape)
+    if random.random() < manner.hydrogen:
         atoms = with_changed_hydrogen_bonds(atoms, random)
     atoms.info = {"config_type": "chgnet", "variant": number, **TEACHER}
     return atoms
@@ -170,7 +199,7 @@ def can_be_labelled(atoms: ase.Atoms) -> bool:
     return len(set(neighbor_list("i", atoms, FARTHEST))) == len(atoms)
 
 
-def labelled(model: CHGNet, frames: list[ase.Atoms]) -> list[ase.Atoms]:
+def labelled(model: Teacher, frames: list[ase.Atoms]) -> list[ase.Atoms]:
     """Those frames that can be labelled, and whose labels are moderate.
 
     With energy (eV), forces (eV/Å) and stress (eV/Å³) of the teacher.
@@ -182,7 +211,7 @@ def labelled(model: CHGNet, frames: list[ase.Atoms]) -> list[ase.Atoms]:
         forces = np.asarray(found["f"], dtype=float)
         if not np.isfinite(forces).all() or np.abs(forces).max() > LARGEST_FORCE:
             continue
-        stress = np.asarray(found["s"], dtype=float) / 160.21766208
+        stress = np.asarray(found["s"], dtype=float) * GPa
         energy = float(found["e"]) * len(atoms)
         voigt = stress.ravel()[[0, 4, 8, 5, 2, 1]]
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=voigt)
@@ -201,22 +230,27 @@ def main() -> None:
     )
     parser.add_argument("--frames", type=int, default=4, help="frames of each crystal's relaxation")
     parser.add_argument("--atoms", type=int, nargs=2, default=[1, 40], help="least and most of a crystal")
-    parser.add_argument("--hydrogen", type=float, default=0.0, help="share with bonds to hydrogen of wrong lengths")
+    parser.add_argument("--kinds", nargs="+", help="only crystals whose config_type is one of these")
+    for field in dataclasses.fields(Manner):
+        parser.add_argument(f"--{field.name}", type=float, default=field.default)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     found = [atoms for path in asked.sources for atoms in ase.io.read(path, ":")]
     least, most = asked.atoms
+    if asked.kinds is not None:
+        found = [atoms for atoms in found if atoms.info.get("config_type") in asked.kinds]
     bases = [bare(atoms) for atoms in found if least <= len(atoms) <= most and atoms.pbc.all()]
+    manner = Manner(**{field.name: getattr(asked, field.name) for field in dataclasses.fields(Manner)})
     symbols = sorted({chemical_symbols[z] for atoms in bases for z in atoms.numbers})
     families = siblings(symbols)
     elements = elemental(symbols) if least <= 1 else []
-    model = CHGNet.load()
+    model = Teacher.load()
     start = (
         ase.io.read(asked.output, -1).info["variant"] // CHUNK * CHUNK + CHUNK if asked.output.exists() else asked.first
     )
     for first in range(start, asked.crystals, CHUNK):
         numbers = range(first, first + CHUNK)
-        frames = labelled(model, [variant(bases, elements, families, asked.seed, k, asked.hydrogen) for k in numbers])
+        frames = labelled(model, [variant(bases, elements, families, asked.seed, k, manner) for k in numbers])
         relaxations = [frames]
         for _ in range(asked.frames - 1):
             relaxations.append(labelled(model, [descended(atoms) for atoms in relaxations[-1]]))
