@@ -90,7 +90,7 @@ def pretraining(tmp_path: Path) -> Path:
     frames = {"train": crystals(6, "mptrj", 0), "val": crystals(2, "mptrj", 1), "test": crystals(3, "alexandria", 2)}
     for name, found in {**frames, "stress": crystals(1, "mptrj-highest-stress", 3)}.items():
         write(tmp_path / f"mp_{name}.xyz", found, format="extxyz", write_results=False)
-    for name in ("teacher", "teacher_large"):
+    for name in ("teacher", "teacher_large", "teacher_mptrj"):
         labelled = crystals(4, "chgnet", 4)
         for number, atoms in enumerate(labelled):
             atoms.info["variant"] = number
@@ -132,8 +132,8 @@ def test_a_run_becomes_a_shipped_checkpoint(
     without = card["held_out"]["without_teacher"]
     assert (without["minutes_with"], without["minutes"]) == (160, 80)
     assert without["per_source"]["all"]["forces_mae_mev_per_ang"] == 0.0
-    assert card["teacher"]["frames"] == 8
-    sizes = "TEACHER_CRYSTALS=4 TEACHER_LARGE_CRYSTALS=4"
+    assert card["teacher"]["frames"] == 12
+    sizes = "TEACHER_CRYSTALS=4 TEACHER_LARGE_CRYSTALS=4 TEACHER_MPTRJ_CRYSTALS=4"
     assert f"{sizes} TEACHER_MINUTES=80 MINUTES=80 benchmarks/pretraining/pretrain.sh mp-tiny" in card["reproduce"]
     for name, n in (("replay", 4), ("held_out", 3)):
         assert gzip.decompress((folder / f"{name}.extxyz.gz").read_bytes()).decode().count("Lattice") == n

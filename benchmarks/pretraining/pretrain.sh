@@ -10,9 +10,10 @@
 # model.* and optimizer.* to the trainings that make a model. The same command goes on where it was stopped.
 #
 # FOLDER holds the frames: mp_train.xyz, mp_train_forces.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, teacher.xyz of small
-# crystals and teacher_large.xyz. Where they are missing they are made by data.py out of GNNPOT_DATA, and by teacher.py with
-# TEACHER_CRYSTALS and TEACHER_LARGE_CRYSTALS tries (the first 4,544 small ones give four frames each, further ones two),
-# by TEACHER_PYTHON, the interpreter of an environment with CHGNet: about an hour and a half of one core.
+# crystals, teacher_large.xyz, and teacher_mptrj.xyz of crystals of MPtrj, nearer to equilibrium. Where they are missing they
+# are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_CRYSTALS, TEACHER_LARGE_CRYSTALS and
+# TEACHER_MPTRJ_CRYSTALS tries (the first 4,544 small ones give four frames each, further ones two), by TEACHER_PYTHON, the
+# interpreter of an environment with CHGNet: about an hour and a half of one core.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 name=${1:?which model: mp-schnet, mp-gnnff or mp-hdnnp}
@@ -44,6 +45,11 @@ if [ "${TEACHER:-chgnet}" != none ] && [ ! -f teacher_large.xyz ]; then
     label teacher.part.xyz --crystals $((crystals < 4544 ? crystals : 4544))
     label teacher.part.xyz --crystals "$crystals" --frames 2
     label large.part.xyz --crystals "${TEACHER_LARGE_CRYSTALS:-700}" --frames 3 --atoms 41 170 --hydrogen 0.5 --seed 1
+    if [ "${TEACHER_MPTRJ_CRYSTALS:-4000}" -gt 0 ]; then
+        label mptrj.part.xyz --crystals "${TEACHER_MPTRJ_CRYSTALS:-4000}" --frames 3 --atoms 2 170 --kinds mptrj \
+            --power 0.5 --displacement 0.03 --strain 0.02 --hydrogen 0.3 --seed 2
+        mv mptrj.part.xyz teacher_mptrj.xyz
+    fi
     mv teacher.part.xyz teacher.xyz
     mv large.part.xyz teacher_large.xyz
 fi
@@ -69,8 +75,12 @@ if [ "${TEACHER:-chgnet}" = none ]; then
     stage fit "$name-alone" $((teacher_minutes + minutes)) experiment=mp_pretrain "${model[@]}" "${files[@]}" "${of_files[@]}"
     exit
 fi
+labelled=mp_train_forces.xyz
+for file in teacher.xyz teacher_large.xyz teacher_mptrj.xyz; do
+    if [ -f "$file" ]; then labelled=$file,$labelled; fi
+done
 stage fit "$name-teacher" "$teacher_minutes" experiment=mp_pretrain "${model[@]}" \
-    "data.path=[teacher.xyz,teacher_large.xyz,mp_train_forces.xyz]" "data.split.fractions=[0.95,0.05,0]" \
+    "data.path=[$labelled]" "data.split.fractions=[0.95,0.05,0]" \
     "data.level_of_theory='labels of a teacher, and forces of Materials Project'"
 stage finetune "$name" "$minutes" "checkpoint=runs/$name-teacher" "${files[@]}" compare.scratch=false \
     loss.forces.delta=0.01 loss.energy.delta=0.01 loss.energy.final_weight=0.5 optimizer.lr=0.001 \

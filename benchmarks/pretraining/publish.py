@@ -31,7 +31,11 @@ PARTS = ("train", "val", "test")
 STAGES = {"TEACHER_MINUTES": "{}-teacher", "MINUTES": "{}"}
 """Lengths of the stages in pretrain.sh, and their runs."""
 
-TEACHER_FILES = {"teacher": "TEACHER_CRYSTALS", "teacher_large": "TEACHER_LARGE_CRYSTALS"}
+TEACHER_FILES = {
+    "teacher": "TEACHER_CRYSTALS",
+    "teacher_large": "TEACHER_LARGE_CRYSTALS",
+    "teacher_mptrj": "TEACHER_MPTRJ_CRYSTALS",
+}
 """Files of the teacher's frames, and how many crystals pretrain.sh makes them of."""
 
 FEW = 20
@@ -72,7 +76,9 @@ def teacher_of(folder: Path, run: str) -> dict[str, Any] | None:
     """Who made the labels of the first stage of a run; None where there was none."""
     if not (folder / "runs" / f"{run}-teacher").is_dir():
         return None
-    frames = [atoms for name in TEACHER_FILES for atoms in frames_of(folder, name)]
+    frames = [
+        atoms for name in TEACHER_FILES if (folder / f"{name}.xyz").is_file() for atoms in frames_of(folder, name)
+    ]
     info = frames[0].info
     return {
         "calculator": str(info.get("label_calculator", "CHGNet 0.3.0")),
@@ -136,10 +142,14 @@ def command_of(folder: Path, name: str, run: str, overrides: str) -> str:
     if minutes["TEACHER_MINUTES"] is None:
         words, minutes["TEACHER_MINUTES"] = ["GNNPOT_DATA=/path/to/data", "TEACHER=none"], 0
     else:
-        last = {stage: frames_of(folder, file)[-1].info["variant"] for file, stage in TEACHER_FILES.items()}
-        words += [f"{stage}={n + 1}" for stage, n in last.items()]
+        words += [f"{stage}={n_crystals(folder / f'{file}.xyz')}" for file, stage in TEACHER_FILES.items()]
     words += [f"{stage}={n}" for stage, n in minutes.items()]
     return " ".join([*words, "benchmarks/pretraining/pretrain.sh", name, "/path/to/a/folder", overrides]).strip()
+
+
+def n_crystals(file: Path) -> int:
+    """Crystals that the teacher was asked for to write these frames; 0 where there is no such file."""
+    return 1 + int(ase.io.read(file, -1).info["variant"]) if file.is_file() else 0
 
 
 def minutes_of(run: Path) -> int | None:
