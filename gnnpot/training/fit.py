@@ -33,6 +33,9 @@ from gnnpot.training.saving import TrainingInterrupted
 from gnnpot.training.settings import checked_settings
 from gnnpot.training.threads import limited_threads
 
+MOST_NAMED = 10
+"""Elements that are named before a training; of more, their number is."""
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -115,6 +118,8 @@ def plan(settings: dict[str, Any], potential: Potential, run_dir: Path, checkpoi
     ends = [f"{budget.max_epochs} epoch{'s' if budget.max_epochs > 1 else ''}"] if budget.max_epochs else []
     ends += [duration(budget.max_seconds)] if budget.max_seconds else []
     elements = ", ".join(chemical_symbols[z] for z in potential.elements)
+    if len(potential.elements) > MOST_NAMED:
+        elements = f"{len(potential.elements)} elements"
     lines = [
         f"{potential.title} for {elements}, {potential.n_parameters:,} parameters, cutoff {potential.cutoff:g} Å",
         f"training for {' or '.join(ends)} in {run_dir}",

@@ -12,10 +12,12 @@ from ase.io import write
 from safetensors.torch import load_file
 
 import gnnpot
+from gnnpot.config import compose
 from gnnpot.errors import ConfigError, DataError, GnnpotWarning, TrainingError, UnknownElementError
+from gnnpot.models.schnet import SchNet
 from gnnpot.report.html import write_report
 from gnnpot.report.rundir import read_log
-from gnnpot.training.fit import FitResult, fit
+from gnnpot.training.fit import FitResult, fit, plan
 
 from .conftest import copper, relabelled
 
@@ -303,3 +305,11 @@ def test_two_runs_of_the_same_second_have_folders_of_their_own(
     monkeypatch.setattr("gnnpot.training.folders.datetime", Stopped)
     folders = [fit({**settings(), "run_dir": None}).run_dir for _ in range(2)]
     assert [str(folder) for folder in folders] == ["runs/20260102-030405-schnet", "runs/20260102-030405-schnet-2"]
+
+
+def test_many_elements_are_counted_before_a_training() -> None:
+    settings = compose("fit", ["trainer.max_epochs=3"])
+    few, many = (plan(settings, SchNet(elements), Path("runs/x"), None) for elements in (["Li", "O"], range(1, 31)))
+    assert few.startswith("SchNet for Li, O, ")
+    assert many.startswith("SchNet for 30 elements, ")
+    assert many.endswith("training for 3 epochs in runs/x")
