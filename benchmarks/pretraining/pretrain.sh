@@ -12,8 +12,9 @@
 # FOLDER holds the frames: mp_train.xyz, mp_train_forces.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, teacher.xyz of small
 # crystals, teacher_large.xyz, and teacher_mptrj.xyz of crystals of MPtrj, nearer to equilibrium. Where they are missing they
 # are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_CRYSTALS, TEACHER_LARGE_CRYSTALS and
-# TEACHER_MPTRJ_CRYSTALS tries (the first 4,544 small ones give four frames each, further ones two), by TEACHER_PYTHON, the
-# interpreter of an environment with CHGNet: about an hour and a half of one core.
+# TEACHER_MPTRJ_CRYSTALS tries (of the small ones the first 4,544 give four frames each, further ones two; of those of MPtrj
+# the first 1,728 three, further ones five), by TEACHER_PYTHON, the interpreter of an environment with CHGNet: about two
+# hours of one core.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 name=${1:?which model: mp-schnet, mp-gnnff or mp-hdnnp}
@@ -45,9 +46,11 @@ if [ "${TEACHER:-chgnet}" != none ] && [ ! -f teacher_large.xyz ]; then
     label teacher.part.xyz --crystals $((crystals < 4544 ? crystals : 4544))
     label teacher.part.xyz --crystals "$crystals" --frames 2
     label large.part.xyz --crystals "${TEACHER_LARGE_CRYSTALS:-700}" --frames 3 --atoms 41 170 --hydrogen 0.5 --seed 1
-    if [ "${TEACHER_MPTRJ_CRYSTALS:-4000}" -gt 0 ]; then
-        label mptrj.part.xyz --crystals "${TEACHER_MPTRJ_CRYSTALS:-4000}" --frames 3 --atoms 2 170 --kinds mptrj \
-            --power 0.5 --displacement 0.03 --strain 0.02 --hydrogen 0.3 --seed 2
+    crystals=${TEACHER_MPTRJ_CRYSTALS:-4000}
+    if [ "$crystals" -gt 0 ]; then
+        near=(--atoms 2 170 --kinds mptrj --power 0.5 --displacement 0.03 --strain 0.02 --hydrogen 0.3 --seed 2)
+        label mptrj.part.xyz "${near[@]}" --crystals $((crystals < 1728 ? crystals : 1728)) --frames 3
+        label mptrj.part.xyz "${near[@]}" --crystals "$crystals" --frames 5
         mv mptrj.part.xyz teacher_mptrj.xyz
     fi
     mv teacher.part.xyz teacher.xyz
