@@ -122,7 +122,6 @@ def uses(frames: list[ase.Atoms]) -> dict[str, list[str]]:
     return {
         "good_for": [
             "a start of fine-tuning on crystals of these elements, where few labeled structures are at hand",
-            "a first look at bulk crystals near equilibrium: relaxations and short molecular dynamics to be checked",
         ],
         "not_for": [
             "results without fine-tuning where errors as in the tables below matter",

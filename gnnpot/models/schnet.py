@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gnnpot.data.graph import AtomicGraph, edge_vectors_of
+from gnnpot.data.graph import AtomicGraph, edge_vectors_of, gather
 from gnnpot.data.triplets import undirected_pairs
 from gnnpot.kernels import kernels_serve
 from gnnpot.models.gradients import OutputSlopes
@@ -184,11 +184,11 @@ class SchNet(EnergyPotential):
         if self.charge_embedding is not None and charges is not None:
             x = x + self.charge_embedding(charges, types)
         x = torch.cat([x, self.embedding.weight])
-        of_atoms = torch.cat([types, torch.arange(len(self.elements), device=types.device)])
         blocks: list[Any] = list(self.interactions)
         for interaction in blocks:
             centers = interaction.of_centers(self.embedding.weight)
-            centers = None if centers is None else centers[of_atoms]
+            if centers is not None:
+                centers = torch.cat([gather(centers, types), centers])
             x = interaction(x, self.spline, basis, weights, Pairs(pair_atoms, first), centers)
         return x
 
