@@ -32,8 +32,8 @@ class GNNFF(GNNFFBackbone):
             then forces jump when a neighbor crosses the cutoff.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
         edges: ``shared``: edges begin as Gaussians of r_ij. ``by_element``: of r_ij - R_i - R_j + 5.2 Å with the
-            covalent radii R (`gnnpot.nn.atom_sizes`), so that bonds of large and of small atoms are alike. For data of
-            many elements.
+            covalent radii R (`gnnpot.nn.atom_sizes`), so that bonds of large and of small atoms are alike, times
+            factors of the neighbor's element, 1 + W_n h_j⁰. For data of many elements.
         symmetrize: n_ij and n_ji replaced by their mean, so that pairs of forces are opposite and Σ_i F_i = 0.
         remove_net_force: subtract the mean force of each structure.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned

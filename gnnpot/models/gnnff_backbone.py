@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors
 from gnnpot.models.potential import Potential
-from gnnpot.nn.atom_sizes import DEEPEST, AtomSizes, is_by_element
+from gnnpot.nn.atom_sizes import AtomSizes, is_by_element
 from gnnpot.nn.gnnff_geometry import Centers, pair_fields
 from gnnpot.nn.gnnff_layers import GNNFFLayers, LayerOutputs
 from gnnpot.nn.layers import mlp
@@ -31,7 +31,8 @@ class GNNFFBackbone(Potential):
             null: four fifths of the cutoff.
         envelope: ``polynomial``, ``cosine`` or null for none.
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published.
-        edges: ``shared``: edges begin as Gaussians of r. ``by_element``: of r - R_i - R_j + 5.2 Å.
+        edges: ``shared``: edges begin as Gaussians of r. ``by_element``: of r - R_i - R_j + 5.2 Å, times factors of
+            the element of j.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides.
     """
@@ -63,17 +64,17 @@ class GNNFFBackbone(Potential):
         self.envelope = envelope
         self.l_max = l_max
         self.edges = edges
-        self.sizes = AtomSizes(self.elements) if is_by_element("edges", edges) else None
-        start = 0.0 if self.sizes is None else DEEPEST
+        by_element = is_by_element("edges", edges)
+        self.sizes = AtomSizes(self.elements) if by_element else None
         sizes = (self.elements, n_features, n_edge_features, gaussian_width, n_interactions)
-        self.layers = GNNFFLayers(*sizes, self.cutoff, self.triplet_cutoff, envelope, l_max, start)
+        self.layers = GNNFFLayers(*sizes, self.cutoff, self.triplet_cutoff, envelope, l_max, by_element)
         self.charge_embedding = ChargeEmbedding(len(self.elements), n_features) if charge else None
         self.readout = mlp([n_edge_features, n_edge_features, 1], "shifted_softplus")
 
     def layer_names(self) -> list[tuple[str, ...]]:
         """Embeddings, updates of nodes and edges, the network that reads edges."""
         updates = [(f"layers.node_updates.{k}", f"layers.edge_updates.{k}") for k in range(self.n_interactions)]
-        return [("layers.embedding", "charge_embedding"), *updates, ("readout",)]
+        return [("layers.embedding", "layers.neighbor", "charge_embedding"), *updates, ("readout",)]
 
     def precompute(self, graph: AtomicGraph) -> dict[str, Tensor]:
         """The undirected pairs, from which the kernels walk over the triplets."""

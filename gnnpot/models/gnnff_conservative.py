@@ -41,8 +41,8 @@ class GNNFFConservative(GNNFFBackbone, EnergyPotential):
         l_max: degree to which edges know the angles between them; null: they know lengths only, as published, through
             sums over triplets.
         edges: ``shared``: edges begin as Gaussians of r_ij. ``by_element``: of r_ij - R_i - R_j + 5.2 Å with the
-            covalent radii R (`gnnpot.nn.atom_sizes`), so that bonds of large and of small atoms are alike. For data of
-            many elements.
+            covalent radii R (`gnnpot.nn.atom_sizes`), so that bonds of large and of small atoms are alike, times
+            factors of the neighbor's element, 1 + W_n h_j⁰. For data of many elements.
         charge: the total charge of the cell is an input: h_i⁰ has Q_sys (`gnnpot.nn.system_charge`) times a learned
             vector of the element besides.
         short_range: ``zbl`` or ``zbl_wide``: atoms closer than in any training structure repel each other

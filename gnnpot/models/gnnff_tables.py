@@ -169,8 +169,10 @@ def _arrays(layers: GNNFFLayers, readout: Iterable[Any]) -> GNNFFArrays:
     stacks = {name: torch.stack([w[name] for w in ws]) for ws in (nodes, edges) for name in ws[0]}
     basis = layers.radial_basis
     coefficient = basis.centers.new_tensor([basis.coefficient])
+    factors = layers.of_neighbors(layers.embedding.weight)
     stacks |= {
         "embedding": layers.embedding.weight,
+        "neighbors": layers.embedding.weight[:0] if factors is None else factors,
         "gaussians": torch.cat([basis.centers, coefficient]),
         "readout": hidden.weight.T,
         "readout_bias": hidden.bias,

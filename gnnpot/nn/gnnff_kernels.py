@@ -34,6 +34,8 @@ class GNNFFArrays(NamedTuple):
     """``(n_elements, F)``."""
     gaussians: Array
     """μ_k, and behind them the coefficient c of exp(c (u - μ_k)²), ``(G + 1,)``."""
+    neighbors: Array
+    """Factors of the Gaussians towards each element ``(n_elements, G)``; none: 1."""
     scales: Array
     """Of messages and of angles, ``(2,)``."""
     node_rows: Array
@@ -111,6 +113,8 @@ class Room(NamedTuple):
 def evaluate(model: GNNFFArrays, around: Neighborhoods, types: Array, arguments: Array, room: Room) -> Array:
     """Features of every interaction into ``room``, and y_i ``(n_atoms,)``; the gradient by the last edges too."""
     write_gaussians(around, arguments, model.gaussians, room.edges[0])
+    if len(model.neighbors) > 0:
+        _tell_neighbors_apart(model.neighbors, around, types, room.edges[0])
     for i in range(len(types)):
         copy(model.embedding[types[i]], room.nodes[0, i])
     for t in range(len(model.pairs)):
@@ -133,6 +137,15 @@ def write_gaussians(around: Neighborhoods, arguments: Array, gaussians: Array, o
             row[k] = exponential(coefficient * (u - gaussians[k]) * (u - gaussians[k]))
         for k in range(n):
             other[k] = row[k]
+
+
+@compiled()
+def _tell_neighbors_apart(factors: Array, around: Neighborhoods, types: Array, out: Array) -> None:
+    """Multiply every edge with the factors of its neighbor."""
+    for e in range(len(out)):
+        row = factors[types[around.neighbors[e]]]
+        for k in range(len(row)):
+            out[e, k] *= row[k]
 
 
 @compiled(sums=True)

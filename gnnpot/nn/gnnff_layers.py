@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gnnpot.data.graph import AtomicGraph, edge_vectors
 from gnnpot.nn.angular import SphericalHarmonics, moments, projections
+from gnnpot.nn.atom_sizes import DEEPEST
 from gnnpot.nn.element_properties import element_embedding
 from gnnpot.nn.gated_sum import gate, gated_sum
 from gnnpot.nn.gnnff_geometry import Centers, Surroundings, pairs_of, parts_of_centers, parts_of_pairs
@@ -24,6 +25,9 @@ EXPONENT = 6
 EDGE_GAIN = 3.0
 """Initial gain of the weights on edge features, which differ little from edge to edge: the gates have to tell them
 apart without the batch normalization of the published code (Si: 14 % lower force error at equal training time)."""
+
+SPREAD_OF_NEIGHBORS = 0.5
+"""Standard deviation of the factors of the elements, about 1, before training."""
 
 VALUES_PER_EDGE = 60
 """Inner values of a layer and of its derivative, of every edge: about this number times the width of the edges."""
@@ -187,9 +191,10 @@ def _of_pairs(linear: nn.Linear, nodes: Tensor, around: Surroundings) -> Tensor:
 class GNNFFLayers(nn.Module):
     """Embedding and ``n_interactions`` pairs of node and edge updates.
 
-    h_i⁰ is given (``embedding`` of the element), e_ij⁰ are the ``n_edge_features`` Gaussians of r_ij, or of r_ij and a
-    constant of the pair, that begin at ``start``. The sums over j
-    and k are scaled by s = ⟨Σ_j f_c(r_ij)⟩^(-1/2) of the training set (each with its own cutoff), in the place of the
+    h_i⁰ is given (``embedding`` of the element), e_ij⁰ are the ``n_edge_features`` Gaussians of r_ij. With
+    ``by_element`` they are G(u_ij) ⊙ (1 + W_n h_j⁰), Gaussians of the distance and a constant of the pair
+    (`gnnpot.nn.atom_sizes`), so that the first update of nodes tells neighbors apart. The sums over j and k are
+    scaled by s = ⟨Σ_j f_c(r_ij)⟩^(-1/2) of the training set (each with its own cutoff), in the place of the
     paper's batch normalization. Edges are updated through triplets, or where ``l_max`` is given, through angles.
     """
 
@@ -207,11 +212,16 @@ class GNNFFLayers(nn.Module):
         triplet_cutoff: float,
         envelope: str | None,
         l_max: int | None,
-        start: float = 0.0,
+        by_element: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = element_embedding(elements, n_features)
+        start = DEEPEST if by_element else 0.0
         self.radial_basis = GaussianBasis(n_edge_features, start + cutoff, start, gaussian_width)
+        self.neighbor = None
+        if by_element:
+            self.neighbor = nn.Linear(n_features, n_edge_features, bias=False)
+            nn.init.normal_(self.neighbor.weight, std=SPREAD_OF_NEIGHBORS / n_features**0.5)
         self.envelope = _envelope(envelope, cutoff)
         self.triplet_envelope = _envelope(envelope, min(triplet_cutoff, cutoff))
         sizes = (n_features, n_edge_features)
@@ -236,8 +246,7 @@ class GNNFFLayers(nn.Module):
             arguments: of the Gaussians ``(n_edges,)``; None: |r_ij|.
         """
         around = self.surroundings(graph, vectors, distances)
-        of_gaussians = distances if arguments is None else arguments
-        edges = by_parts(self._radial_features, around.centers, [(of_gaussians, "edge")], out="edge")
+        edges = self._first_edges(nodes, around, distances if arguments is None else arguments)
         for node_update, edge_update in zip(self.node_updates, self.edge_updates, strict=True):
             nodes = node_update(nodes, edges, around, self.message_scale)
             edges = edge_update(nodes, edges, around, self.triplet_scale)
@@ -257,9 +266,18 @@ class GNNFFLayers(nn.Module):
             parts_of_pairs(pairs, n_bytes),
         )
 
-    def _radial_features(self, part: Centers, distances: Tensor) -> Tensor:
-        values: Tensor = self.radial_basis(distances)
-        return values
+    def of_neighbors(self, nodes: Tensor) -> Tensor | None:
+        """Factors of the Gaussians towards atoms with these h_j⁰, ``(n, n_edge_features)``; None: 1."""
+        return None if self.neighbor is None else 1.0 + self.neighbor(nodes)
+
+    def _first_edges(self, nodes: Tensor, around: Surroundings, arguments: Tensor) -> Tensor:
+        def of_part(part: Centers, arguments: Tensor, *factors: Tensor) -> Tensor:
+            values: Tensor = self.radial_basis(arguments)
+            return values * factors[0] if factors else values
+
+        factors = self.of_neighbors(nodes)
+        of_neighbors = [] if factors is None else [(factors, "neighbor")]
+        return by_parts(of_part, around.centers, [(arguments, "edge"), *of_neighbors], out="edge")
 
     def counting(self, graphs: Iterable[AtomicGraph]) -> Iterator[AtomicGraph]:
         """Hand the training graphs on, and set both scales at their end."""

@@ -222,11 +222,11 @@ def write_slopes(
     coefficient = model.gaussians[n]
     for p in range(len(out)):
         e, o = around.pairs[p, 0], around.pairs[p, 1]
-        value, first, second = room.edges[0, e], room.edge_gradient[e], room.edge_gradient[o]
+        one, first, other, second = room.edges[0, e], room.edge_gradient[e], room.edges[0, o], room.edge_gradient[o]
         u = room.edges.dtype.type(arguments[p])
         total = two - two
         for k in range(n):
-            total += (first[k] + second[k]) * value[k] * (u - model.gaussians[k])
+            total += (first[k] * one[k] + second[k] * other[k]) * (u - model.gaussians[k])
         out[p] = two * coefficient * total
         out[p] += slopes[p] * (room.envelope_gradient[e] + room.envelope_gradient[o])
         out[p] += close_slopes[p] * (room.close_gradient[e] + room.close_gradient[o])

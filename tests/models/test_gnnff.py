@@ -311,3 +311,18 @@ def test_edges_by_element_are_counted_from_the_touch_of_the_atoms(edges):
         energies.append(float(model(graph)["energies"].detach().sum()))
     assert energies[0] != 0.0
     assert (energies[0] == pytest.approx(energies[1], rel=1e-9)) == (edges == "by_element")
+
+
+@pytest.mark.parametrize("edges", ["shared", "by_element"])
+def test_the_first_update_of_nodes_by_element_tells_neighbors_apart(edges):
+    """Before it, only the element of the center and the distance are known (the published edges)."""
+    torch.manual_seed(0)
+    model = GNNFFConservative(["Li", "Fe", "Ru"], 4.0, edges=edges).double()
+    if model.sizes is not None:
+        model.sizes.hundredths.fill_(150.0)
+    first = []
+    model.layers.node_updates[0].register_forward_hook(lambda _, given, found: first.append(found[0]))
+    for other in ("Fe", "Ru"):
+        model(graph_from_atoms(Atoms(["Li", other], [[0.0] * 3, [0.0, 0.0, 2.0]]), 4.0))
+    differ = float((first[0] - first[1]).detach().abs().max())
+    assert (differ > 1e-3) == (edges == "by_element")

@@ -51,8 +51,15 @@ def test_a_new_element_begins_as_its_kin_and_changes_nothing_else(name: str) -> 
     assert with_elements(potential, [8]) is potential
 
 
-def test_a_new_element_of_filters_by_element_has_its_own_size() -> None:
-    potential = SchNet(["O", "Fe"], 4.0, n_features=8, n_interactions=1, n_radial=6, filters="by_element").double()
+BY_ELEMENT = {
+    "schnet": lambda: SchNet(["O", "Fe"], 4.0, n_features=8, n_interactions=1, n_radial=6, filters="by_element"),
+    "gnnff": lambda: GNNFFConservative(["O", "Fe"], 4.0, n_features=8, n_edge_features=6, edges="by_element"),
+}
+
+
+@pytest.mark.parametrize("name", BY_ELEMENT)
+def test_a_new_element_of_layers_by_element_has_its_own_size(name: str) -> None:
+    potential = BY_ELEMENT[name]().double()
     grown = with_elements(potential, [26, 44])
     for key in ("energy", "forces", "stress"):
         expected, found = (derive(model, structure(), [key])[key] for model in (potential, grown))
