@@ -58,7 +58,7 @@ class HDNNP(EnergyPotential):
         functions: one line per symmetry function, as ``G2 Si Si eta=4 shift=2.5 cutoff=6 polynomial``; null:
             generated from the cutoff and the shortest distances in the training data.
         n_radial: generated radial functions per neighbor element, of all of them (``weighted``, ``chebyshev``), or per
-            property of elements (``moments``).
+            property of elements (moments).
         n_angular: generated shells of angular functions per pair of neighbor elements, of all, or per two properties.
         hidden: widths of the hidden layers; null: 60 and 60, or 100 and 100 in a configuration where each network has
             75,000 training atoms.
@@ -67,10 +67,11 @@ class HDNNP(EnergyPotential):
         descriptors: what is generated: ``pairwise`` (G2 and G5 for each element and pair of elements), ``weighted``
             (wG2 and wG5 over all elements, with atomic numbers as weights) or ``chebyshev`` (T2 and T3 over all
             elements, without and with weights); these two have no more functions for twenty elements than for four.
-            ``moments`` (M2 and M3) are the same functions for every center, told apart by properties of the elements.
+            ``moments`` (M2 and M3) are the same functions for every center, told apart by properties of the elements;
+            ``moments_by_element`` count distances from where the covalent spheres touch, for data of many elements.
             ``narrow`` are G2 and G4 as widths around the atom. ``weighted_root`` (wG2 and zG4) and ``chebyshev_angle``
             (zT2 and zT3, which is not smooth where atoms are in line) repeat published settings. A list is a mixture,
-            as ``[pairwise, chebyshev]``, of all but ``moments``.
+            as ``[pairwise, chebyshev]``, of all but moments.
         n_functions: how many functions each element keeps, the ones that say most about the training set; null: all.
         select: how these are chosen, ``cur`` or ``fps`` (`gnnpot.nn.descriptor_selection`).
         charge: the total charge of the cell is an input: one model for all charge states.

@@ -19,7 +19,8 @@ from gnnpot.nn.layers import ElementTable
 from gnnpot.nn.moment_functions import moment_grid
 from gnnpot.nn.symmetry_functions import Kind, SymmetryFunction
 
-DESCRIPTORS = ("pairwise", "narrow", "weighted", "chebyshev", "moments")
+MOMENTS = ("moments", "moments_by_element")
+DESCRIPTORS = ("pairwise", "narrow", "weighted", "chebyshev", *MOMENTS)
 """What can be generated: functions per element and pair of elements (two kinds), of all elements with weights (two
 kinds), or of every center."""
 
@@ -73,12 +74,13 @@ def generate_functions(
     (as many as tell the elements apart), and T3, wT3 and sT3 of the lowest `N_ORDERS` in two shells for each three of
     ``n_angular``, the last at `REACH` of the cutoff: no more functions for twenty elements than for four.
     ``"moments"`` makes the same functions for every center, from the shortest distance of all
-    (`gnnpot.nn.moment_functions.moment_grid`).
+    (`gnnpot.nn.moment_functions.moment_grid`); ``"moments_by_element"`` counts distances from where the covalent
+    spheres of two atoms touch, for data of many elements.
 
     To repeat published settings ``"weighted_root"`` makes wG2 and zG4 in the shells of ``"weighted"``, and
     ``"chebyshev_angle"`` zT2 of the lowest ``n_radial`` orders and zT3 of the lowest ``n_angular``.
 
-    A list of these words gives each center the functions of all, each once; ``"moments"`` go with no others.
+    A list of these words gives each center the functions of all, each once; moments go with no others.
 
     Raises:
         ConfigError: a negative number of functions, or none at all, or ``descriptors`` that are unknown or do not go
@@ -93,8 +95,9 @@ def generate_functions(
         )
     words = _checked_words(descriptors)
     shortest = _shortest_distances(elements, cutoff, graphs)
-    if words == ["moments"]:
-        return [str(f) for f in moment_grid(float(shortest.min()), cutoff, n_radial, n_angular, envelope)]
+    if words[0] in MOMENTS:
+        grid = (float(shortest.min()), cutoff, n_radial, n_angular, envelope)
+        return [str(f) for f in moment_grid(*grid, by_element=words[0] != MOMENTS[0])]
     functions: list[SymmetryFunction] = []
     for center, distances in zip(elements, shortest, strict=True):
         functions += _Grids(center, elements, distances, cutoff, n_radial, n_angular, envelope).of(words)
@@ -109,10 +112,11 @@ def _checked_words(descriptors: str | Sequence[str]) -> list[str]:
             raise ConfigError(f"model.descriptors={word!r} is unknown; {did_you_mean(str(word), known)}")
     if not words:
         raise ConfigError(f"model.descriptors=[]: give one or more of {', '.join(known)}")
-    if "moments" in words and len(words) > 1:
+    of_every_center = [word for word in words if word in MOMENTS]
+    if of_every_center and len(words) > 1:
         raise ConfigError(
-            f"model.descriptors=[{','.join(words)}]: moments are functions of every center, the others of one; "
-            "take moments out of the list, or set model.descriptors=moments"
+            f"model.descriptors=[{','.join(words)}]: {of_every_center[0]} are functions of every center and go with no "
+            f"others; take them out of the list, or set model.descriptors={of_every_center[0]}"
         )
     return words
 
@@ -124,7 +128,7 @@ def count_generated(n_elements: int, n_radial: int, n_angular: int, descriptors:
     {'G2': 48, 'G5': 360}
     """
     words = _checked_words(descriptors)
-    if words == ["moments"]:
+    if words[0] in MOMENTS:
         return dict(Counter(function.kind for function in moment_grid(1.0, 5.0, n_radial, n_angular, "polynomial")))
     elements = range(1, n_elements + 1)
     grids = _Grids(1, elements, torch.ones(n_elements), 5.0, n_radial, n_angular, "polynomial")

@@ -144,7 +144,7 @@ def load_center(
         if order > 0:
             next_radial_order(local[3], local[4], n, factor[2], order, space.edge_value, space.edge_slope, a)
             continue
-        factor_row(local[3], n, factor, tables.constants, tables.integers, space.work, value, slope)
+        factor_row(local[3], local[3], n, factor, tables.constants, tables.integers, space.work, value, slope)
         for p in range(n):
             slope[p] *= local[4, p]
 
@@ -198,7 +198,7 @@ def pair_factors(t: int, group: Integers, n: int, tables: Tables, space: Workspa
                 e2[p] = value[pairs[0, p]] * slope[pairs[1, p]]
         if group[2]:
             factor = tables.factors[tables.factor_starts[t] + own]
-            factor_row(distance, n, factor, tables.constants, tables.integers, work, third, third_slope)
+            factor_row(distance, distance, n, factor, tables.constants, tables.integers, work, third, third_slope)
             if slopes:
                 for p in range(n):
                     e3[p] = e0[p] * third_slope[p] / distance[p]

@@ -108,19 +108,23 @@ def envelope_row(r: Floats, n: int, cutoff: float, cosine: bool, value: Floats, 
 
 @compiled()
 def factor_row(
-    r: Floats, n: int, factor: Floats, constants: Floats, integers: Integers, work: Floats, value: Floats, slope: Floats
-) -> None:
-    """Set value = g(r) = exp(-η (r - R_s)²) f_c(r) and slope = g'(r); ``factor`` is (η, R_s, r_c, cosine)."""
+    r: Floats, u: Floats, n: int, factor: Floats, constants: Floats, integers: Integers, work: Floats, value: Floats,
+    slope: Floats,
+) -> None:  # fmt: skip
+    """Set value = exp(-η (u - R_s)²) f_c(r) and slope = its derivative by r; ``factor`` begins (η, R_s, r_c, cosine).
+
+    u is r itself, or r less a constant of each edge.
+    """
     eta, shift = factor[0], factor[1]
     exponent, gaussian, rounded = work[0], work[1], work[2]
     for p in range(n):
-        d = r[p] - shift
+        d = u[p] - shift
         exponent[p] = -eta * d * d
     exponential_row(exponent, n, constants, integers, rounded, gaussian)
     envelope_row(r, n, factor[2], factor[3] > eta - eta, value, slope)
     twice = eta + eta
     for p in range(n):
-        slope[p] = gaussian[p] * (slope[p] - twice * (r[p] - shift) * value[p])
+        slope[p] = gaussian[p] * (slope[p] - twice * (u[p] - shift) * value[p])
     for p in range(n):
         value[p] *= gaussian[p]
 

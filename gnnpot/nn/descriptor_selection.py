@@ -48,8 +48,8 @@ def select_functions(
     """
     if any(is_moment_function(line) for line in lines):
         raise ConfigError(
-            f"model.n_functions={n_functions} chooses among the functions of each element, and those of "
-            "model.descriptors=moments are of every center: leave it null, and set n_radial and n_angular"
+            f"model.n_functions={n_functions} chooses among the functions of each element, and moments "
+            "are of every center: leave it null, and set n_radial and n_angular"
         )
     if method not in METHODS:
         raise ConfigError(f"model.select={method!r} is unknown; {did_you_mean(method, METHODS)}")

@@ -16,6 +16,7 @@ from torch import Tensor
 from gnnpot.data.graph import AtomicGraph, edge_vectors, gather, scatter_sum
 from gnnpot.errors import ConfigError
 from gnnpot.nn.angular import SphericalHarmonics
+from gnnpot.nn.atom_sizes import LARGEST_RADIUS, AtomSizes
 from gnnpot.nn.element_properties import element_properties
 from gnnpot.nn.moment_functions import MomentFunction
 from gnnpot.nn.radial import build_envelope
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gnnpot.nn.moment_set_kernels import Tables
 
 Array: TypeAlias = npt.NDArray[Any]
-Factor: TypeAlias = tuple[float, float, float, str]
+Factor: TypeAlias = tuple[float, float, float, str, bool]
 Span: TypeAlias = tuple[int, int]
 
 
@@ -88,6 +89,11 @@ class MomentSet:
         return element_properties(self.elements, self.properties)
 
     @cached_property
+    def radii(self) -> Tensor:
+        """Covalent radii R of the elements, Å, ``(n_types,)``, float64."""
+        return LARGEST_RADIUS - AtomSizes(self.elements).double()()
+
+    @cached_property
     def terms(self) -> Terms:
         """The functions as products of moments; column ``n_moments`` stands for 1."""
         rows = []
@@ -106,20 +112,22 @@ class MomentSet:
 
 
 def factors_of(function: MomentFunction) -> list[Factor]:
-    """(η, R_s, r_c, envelope) of each neighbor of a term."""
-    return [(function.eta, shift, function.cutoff, function.envelope) for shift in function.shifts]
+    """(η, R_s, r_c, envelope, by element) of each neighbor of a term."""
+    f = function
+    return [(f.eta, shift, f.cutoff, f.envelope, f.by_element) for shift in f.shifts]
 
 
 def plain_moment_descriptors(moment_set: MomentSet, graph: AtomicGraph, types: Tensor) -> Tensor:
     """Descriptors of every atom, ``(n_atoms, n_functions)``, differentiable as often as one likes."""
     vectors = edge_vectors(graph)
     distances = torch.linalg.vector_norm(vectors, dim=1)
+    gaps = distances - moment_set.radii.to(vectors)[types[graph.edge_index]].sum(dim=0)
     harmonics = SphericalHarmonics(moment_set.highest_degree).to(vectors)(vectors / distances[:, None])
     weights = gather(moment_set.weights.to(vectors)[types], graph.neighbors)
     columns = []
     for span in dict.fromkeys(moment_set.factors.values()):
         factors = [factor for factor, found in moment_set.factors.items() if found == span]
-        radial = torch.stack([_radial(factor, distances) for factor in factors], dim=1)
+        radial = torch.stack([_radial(factor, distances, gaps) for factor in factors], dim=1)
         products = torch.einsum("ef,em,ec->efmc", radial, harmonics[:, span[0] : span[1]], weights)
         columns.append(scatter_sum(products.flatten(1), graph.centers, graph.n_atoms))
     moments = torch.cat([*columns, vectors.new_ones(graph.n_atoms, 1)], dim=1)
@@ -129,9 +137,10 @@ def plain_moment_descriptors(moment_set: MomentSet, graph: AtomicGraph, types: T
     return vectors.new_zeros(graph.n_atoms, moment_set.n_functions).index_add(1, function, values)
 
 
-def _radial(factor: Factor, distances: Tensor) -> Tensor:
-    eta, shift, cutoff, envelope = factor
-    return torch.exp(-eta * (distances - shift) ** 2) * build_envelope(envelope, cutoff)(distances)
+def _radial(factor: Factor, distances: Tensor, gaps: Tensor) -> Tensor:
+    eta, shift, cutoff, envelope, by_element = factor
+    arguments = gaps if by_element else distances
+    return torch.exp(-eta * (arguments - shift) ** 2) * build_envelope(envelope, cutoff)(distances)
 
 
 class MomentEvaluation:
@@ -148,7 +157,7 @@ class MomentEvaluation:
         counts = torch.bincount(graph.centers, minlength=graph.n_atoms).numpy()
         row_starts = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
         self.tables = moment_tables(moment_set, str(self.vectors.dtype).removeprefix("torch."))
-        self._atoms = (self.vectors.numpy(), row_starts, gather(types, graph.neighbors).numpy())
+        self._atoms = (self.vectors.numpy(), row_starts, types.numpy(), graph.neighbors.contiguous().numpy())
         self._shape = (graph.n_atoms, moment_set.n_functions)
 
     @cached_property
@@ -234,7 +243,10 @@ def moment_tables(moment_set: MomentSet, precision: str) -> "Tables":
     from gnnpot.nn.moment_set_kernels import Tables
 
     kind = np.float32 if precision == "float32" else np.float64
-    factors = [(eta, shift, cutoff, float(name == "cosine")) for eta, shift, cutoff, name in moment_set.factors]
+    factors = [
+        (eta, shift, cutoff, float(name == "cosine"), float(by_element))
+        for eta, shift, cutoff, name, by_element in moment_set.factors
+    ]
     constants, integers = exponential_constants(kind)
     terms = moment_set.terms
     return Tables(
@@ -244,6 +256,7 @@ def moment_tables(moment_set: MomentSet, precision: str) -> "Tables":
         spans=np.array(list(moment_set.factors.values()), dtype=np.int64),
         starts=np.array(list(moment_set.starts.values()), dtype=np.int64),
         weights=moment_set.weights.numpy().astype(kind),
+        radii=moment_set.radii.numpy().astype(kind),
         left=terms.left,
         right=terms.right,
         function=terms.function,

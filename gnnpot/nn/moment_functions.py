@@ -6,7 +6,9 @@ Legendre polynomial of ``order`` l::
     M2 = Σ_j w_a(j) g(r_ij)
     M3 = Σ_j Σ_k w_a(j) w_b(k) g_1(r_ij) g_2(r_ik) P_l(cos θ_jik)        (k = j among them)
 
-g_1 and g_2 differ in R_s alone. By the addition theorem the double sum is a product of moments of the neighborhood,
+g_1 and g_2 differ in R_s alone. With ``distances=by_element`` g(r) = exp(-η (u - R_s)²) f_c(r), u = r - R_i - R_j with
+the covalent radii R: bonds of large and of small atoms then lie in the same shells. By the addition theorem the double
+sum is a product of moments of the neighborhood,
 
     M3 = Σ_m A_1alm A_2blm,   A_nalm = Σ_j w_a(j) g_n(r_ij) Y_lm(r̂_ij),
 
@@ -21,13 +23,19 @@ from itertools import combinations_with_replacement
 
 from gnnpot.errors import ConfigError, did_you_mean
 from gnnpot.nn.angular import HIGHEST_DEGREE
+from gnnpot.nn.atom_sizes import BY_ELEMENT, is_by_element
 from gnnpot.nn.element_properties import PROPERTIES
 from gnnpot.nn.radial import ENVELOPES
 
 KINDS = ("M2", "M3")
 
+BY_ELEMENT_WORD = f"distances={BY_ELEMENT}"
+
 REACH = 0.75
 """Where the last shell of generated M3 is, over the cutoff."""
+
+DEEPEST_SHELL, SPHERES = -0.6, 2.0
+"""Å, by element: the first shell, and what two covalent spheres take of the distance to the last one."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class MomentFunction:
     cutoff: float
     order: int = 0
     envelope: str = "polynomial"
+    by_element: bool = False
 
     def __post_init__(self) -> None:
         n = 1 if self.kind == "M2" else 2
@@ -68,6 +77,7 @@ class MomentFunction:
         order = f" order={self.order}" if self.kind == "M3" else ""
         shifts = ",".join(_number(shift) for shift in self.shifts)
         numbers = f"eta={_number(self.eta)} shift={shifts} cutoff={_number(self.cutoff)}"
+        numbers += f" {BY_ELEMENT_WORD}" if self.by_element else ""
         return f"{self.kind} * {' '.join(self.properties)}{order} {numbers} {self.envelope}"
 
 
@@ -103,9 +113,12 @@ def parse_moment_function(line: str) -> MomentFunction:
         shifts = tuple(float(shift) for shift in values.pop("shift").split(","))
         numbers = {name: float(values.pop(name)) for name in ("eta", "cutoff")}
         order = int(values.pop("order", "0"))
+        by_element = is_by_element("functions: distances", values.pop("distances", "shared"))
         if values:
             raise ValueError(f"unknown {', '.join(values)}")
-        return MomentFunction(kind, tuple(properties), shifts, **numbers, order=order, envelope=words[-1])
+        return MomentFunction(
+            kind, tuple(properties), shifts, **numbers, order=order, envelope=words[-1], by_element=by_element
+        )
     except (ValueError, KeyError, IndexError) as error:
         raise ConfigError(
             f"{line!r} is no symmetry function of every center ({error}). Write for example "
@@ -114,27 +127,34 @@ def parse_moment_function(line: str) -> MomentFunction:
         ) from error
 
 
-def moment_grid(start: float, cutoff: float, n_radial: int, n_angular: int, envelope: str) -> list[MomentFunction]:
+def moment_grid(
+    start: float, cutoff: float, n_radial: int, n_angular: int, envelope: str, by_element: bool = False
+) -> list[MomentFunction]:
     """M2 of every property in ``n_radial`` shells, M3 of every two in ``n_angular``, of order 1 and more.
 
     Shells are equally spaced from ``start`` (Å), η = 1/(2 Δ²) with Δ their spacing; those of M2 towards the cutoff, the
-    last of M3 at three quarters of it, beyond which the product of two envelopes leaves nothing.
+    last of M3 at three quarters of it, beyond which the product of two envelopes leaves nothing. ``by_element`` they
+    begin 0.6 Å within the touch of the covalent spheres, and end 2 Å before.
     """
+    spheres = SPHERES if by_element else 0.0
+    start = DEEPEST_SHELL if by_element else start
     found: list[MomentFunction] = []
-    for kind, n, end in (("M2", n_radial, cutoff), ("M3", n_angular, REACH * cutoff)):
+    for kind, n, end in (("M2", n_radial, cutoff - spheres), ("M3", n_angular, REACH * cutoff - spheres)):
         spacing = (end - start) / max(n if kind == "M2" else n - 1, 1)
         eta = float(f"{0.5 / spacing**2:.4g}")
         shells = [round(start + k * spacing, 3) for k in range(n)]
         for shift in shells:
-            found += _of_shell(kind, shift, eta, cutoff, envelope)
+            found += _of_shell(kind, shift, eta, cutoff, envelope, by_element)
     return found
 
 
-def _of_shell(kind: str, shift: float, eta: float, cutoff: float, envelope: str) -> Sequence[MomentFunction]:
+def _of_shell(
+    kind: str, shift: float, eta: float, cutoff: float, envelope: str, by_element: bool
+) -> Sequence[MomentFunction]:
     if kind == "M2":
-        return [MomentFunction(kind, (name,), (shift,), eta, cutoff, envelope=envelope) for name in PROPERTIES]
+        return [MomentFunction(kind, (name,), (shift,), eta, cutoff, 0, envelope, by_element) for name in PROPERTIES]
     return [
-        MomentFunction(kind, pair, (shift, shift), eta, cutoff, order, envelope)
+        MomentFunction(kind, pair, (shift, shift), eta, cutoff, order, envelope, by_element)
         for pair in combinations_with_replacement(PROPERTIES, 2)
         for order in range(1, HIGHEST_DEGREE + 1)
     ]

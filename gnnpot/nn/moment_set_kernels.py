@@ -23,13 +23,15 @@ class Tables(NamedTuple):
     n_moments: int
     highest_degree: int
     factors: Floats
-    """(η, R_s, r_c, cosine) of each radial factor."""
+    """(η, R_s, r_c, cosine, by element) of each radial factor."""
     spans: Integers
     """First harmonic of each factor, and the one after its last."""
     starts: Integers
     """First moment of each factor."""
     weights: Floats
     """Properties of the elements, ``(n_types, n_properties)``."""
+    radii: Floats
+    """Covalent radii of the elements, ``(n_types,)``."""
     left: Integers
     right: Integers
     function: Integers
@@ -42,7 +44,7 @@ class Rows(NamedTuple):
     """Scratch of one call: rows over the edges of a center."""
 
     local: Floats
-    """x/r, y/r, z/r, r, 1/r."""
+    """x/r, y/r, z/r, r, 1/r, r - R_i - R_j."""
     values: Floats
     """g of every radial factor."""
     slopes: Floats
@@ -65,7 +67,7 @@ def make_rows(row_starts: Integers, tables: Tables) -> Rows:
     kind = tables.constants.dtype
     n_factors, n_harmonics = len(tables.factors), (tables.highest_degree + 1) ** 2
     return Rows(
-        np.empty((5, n), kind), np.empty((n_factors, n), kind), np.empty((n_factors, n), kind),
+        np.empty((6, n), kind), np.empty((n_factors, n), kind), np.empty((n_factors, n), kind),
         np.empty((n_harmonics, n), kind), np.empty((3, n_harmonics, n), kind),
         np.empty((tables.weights.shape[1], n), kind), np.empty((6, n), kind),
     )  # fmt: skip
@@ -73,8 +75,9 @@ def make_rows(row_starts: Integers, tables: Tables) -> Rows:
 
 @compiled()
 def load_rows(
-    vectors: Floats, start: int, end: int, neighbor_types: Integers, tables: Tables, rows: Rows, slopes: bool
-) -> None:
+    vectors: Floats, start: int, end: int, center: int, types: Integers, neighbors: Integers, tables: Tables,
+    rows: Rows, slopes: bool,
+) -> None:  # fmt: skip
     """Fill the rows of one center; gradients of the harmonics only with ``slopes``."""
     local, n = rows.local, end - start
     one = local.dtype.type(1.0)
@@ -89,13 +92,18 @@ def load_rows(
             r,
             inverse,
         )
+    radius = tables.radii[types[center]]
     for p in range(n):
-        own = tables.weights[neighbor_types[start + p]]
+        of_neighbor = types[neighbors[start + p]]
+        local[5, p] = local[3, p] - radius - tables.radii[of_neighbor]
+        own = tables.weights[of_neighbor]
         for c in range(len(own)):
             rows.weights[c, p] = own[c]
     for f in range(len(tables.factors)):
+        factor = tables.factors[f]
+        arguments = local[5] if factor[4] > factor[0] - factor[0] else local[3]
         factor_row(
-            local[3], n, tables.factors[f], tables.constants, tables.integers, rows.work, rows.values[f], rows.slopes[f]
+            local[3], arguments, n, factor, tables.constants, tables.integers, rows.work, rows.values[f], rows.slopes[f]
         )
     write_harmonics(n, tables.highest_degree, local, rows.harmonics)
     if slopes:
@@ -269,7 +277,8 @@ def run(
     task: int,
     vectors: Floats,
     row_starts: Integers,
-    neighbor_types: Integers,
+    types: Integers,
+    neighbors: Integers,
     tables: Tables,
     moments: Floats,
     edges: Floats,
@@ -281,7 +290,8 @@ def run(
             `GRADIENTS` writes Σ moments[i, nalm] ∂A_nalm/∂r_ij to ``edges``.
         vectors: r_ij ``(n_edges, 3)``, sorted by center.
         row_starts: where each center's edges begin, ``(n_atoms + 1,)``.
-        neighbor_types: type of every edge's neighbor.
+        types: of every atom.
+        neighbors: of every edge.
         tables: the set.
         moments: ``(n_atoms, n_moments + 1)``, the last column untouched.
         edges: ``(n_edges, 3)``.
@@ -291,7 +301,7 @@ def run(
         start, end = row_starts[i], row_starts[i + 1]
         if start == end:
             continue
-        load_rows(vectors, start, end, neighbor_types, tables, rows, task != MOMENTS)
+        load_rows(vectors, start, end, i, types, neighbors, tables, rows, task != MOMENTS)
         if task == MOMENTS:
             write_moments(end - start, tables, rows, moments[i])
         elif task == CHANGES:

@@ -4,6 +4,7 @@ import ase
 import numpy as np
 import pytest
 import torch
+from ase.data import covalent_radii
 
 from gnnpot.data.graph import collate, graph_from_atoms
 from gnnpot.errors import ConfigError
@@ -11,6 +12,7 @@ from gnnpot.models.hdnnp import HDNNP
 from gnnpot.models.properties import derive
 from gnnpot.models.store import load, save
 from gnnpot.nn.moment_descriptors import MomentSet
+from gnnpot.nn.radial import build_envelope
 from tests.contract.conftest import energy_model, evaluate, model, own_model, rattled, trained_like  # noqa: F401
 from tests.contract.test_charge import test_every_way_gives_the_same, training_frames  # noqa: F401
 from tests.contract.test_derivatives import (  # noqa: F401
@@ -34,9 +36,12 @@ from tests.models.test_hdnnp import by_automatic_differentiation
 SHARED = {"descriptors": "moments", "network": "shared", "n_radial": 4, "n_angular": 2}
 
 
-@pytest.fixture(scope="module", params=["shared", "element"])
+BY_ELEMENT = {**SHARED, "descriptors": "moments_by_element"}
+
+
+@pytest.fixture(scope="module", params=[SHARED, {**SHARED, "network": "element"}, BY_ELEMENT], ids=str)
 def shared_model(request):
-    return trained_like("hdnnp", **{**SHARED, "network": request.param})
+    return trained_like("hdnnp", **request.param)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,19 @@ def test_the_card_does_not_grow_with_the_elements(tmp_path):
     assert sizes[1] - sizes[0] < 3 * 24
     graph = graph_from_atoms(many_elements(), 4.0, dtype=torch.float32)
     assert torch.equal(load(tmp_path / "24")(graph)["energies"], model.eval()(graph)["energies"])
+
+
+def test_by_element_bonds_of_large_and_of_small_atoms_lie_in_the_same_shells():
+    model = HDNNP(["Li", "Cs"], 8.0, **BY_ELEMENT)  # noqa: F811
+    first_shell = next(k for k, f in enumerate(model.descriptor_set.functions) if f.properties == ("one",))
+    found = []
+    for symbol, z in (("Li", 3), ("Cs", 55)):
+        distance = 2.0 * float(covalent_radii[z]) + 0.1
+        pair = ase.Atoms([symbol] * 2, [[0.0] * 3, [0.0, 0.0, distance]])
+        envelope = float(build_envelope("polynomial", 8.0)(torch.tensor(distance)))
+        found.append(float(model._constant_descriptors(graph_from_atoms(pair, 8.0))[0, first_shell]) / envelope)
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+    assert found[0] > 0.1
 
 
 def test_statistics_are_those_of_all_atoms_and_ranges_of_each_element():

@@ -1,6 +1,6 @@
 """Functions of every center: plain torch against sums over pairs of neighbors, compiled loops against plain torch."""
 
-import ase
+import ase.data
 import numpy as np
 import pytest
 import torch
@@ -20,6 +20,8 @@ LINES = [
     "M3 * group one order=1 eta=0.5 shift=1,2",
     "M3 * electronegativity electronegativity order=2 eta=0.3 shift=2,2",
     "M3 * period radius order=3 eta=0.3 shift=2,2.5",
+    "M2 * radius eta=2 shift=-0.3 distances=by_element",
+    "M3 * one group order=1 eta=0.5 shift=-0.5,1 distances=by_element",
 ]
 
 
@@ -31,6 +33,7 @@ def moment_set(request):
 
 def by_loops(moment_set, graph, types):
     """The double sums as they are defined."""
+    covalent_radii = torch.tensor(ase.data.covalent_radii)[list(ELEMENTS)]
     vectors, out = edge_vectors(graph), torch.zeros(graph.n_atoms, moment_set.n_functions, dtype=torch.float64)
     for f, function in enumerate(moment_set.functions):
         w = element_properties(ELEMENTS, function.properties)[types[graph.neighbors]]
@@ -39,7 +42,8 @@ def by_loops(moment_set, graph, types):
         smooth = 1 - 10 * x**3 + 15 * x**4 - 6 * x**5
         if function.envelope == "cosine":
             smooth = 0.5 * (torch.cos(torch.pi * x) + 1.0)
-        g = [torch.exp(-function.eta * (r - shift) ** 2) * smooth for shift in function.shifts]
+        u = r - covalent_radii[types[graph.edge_index]].sum(0) if function.by_element else r
+        g = [torch.exp(-function.eta * (u - shift) ** 2) * smooth for shift in function.shifts]
         for i in range(graph.n_atoms):
             mine = (graph.centers == i).nonzero()[:, 0].tolist()
             if function.kind == "M2":
@@ -99,6 +103,9 @@ def test_lines_read_back_and_mistakes_are_named():
     functions = moment_grid(1.0, 5.0, n_radial=4, n_angular=2, envelope="polynomial")
     assert [parse_moment_function(str(function)) for function in functions] == functions
     assert len(functions) == 4 * 5 + 2 * 15 * 3
+    by_element = moment_grid(1.0, 5.0, n_radial=4, n_angular=2, envelope="polynomial", by_element=True)
+    assert [parse_moment_function(str(function)) for function in by_element] == by_element
+    assert sorted({function.shifts[0] for function in by_element}) == [-0.6, 0.3, 1.2, 1.75, 2.1]
     for line, message in {
         "M2 * mass eta=1 shift=1 cutoff=4 polynomial": "'mass' is no property of elements",
         "M3 * one eta=1 shift=1 cutoff=4 polynomial": "M3 two of each",
@@ -106,6 +113,7 @@ def test_lines_read_back_and_mistakes_are_named():
         "T3 * order=2 cutoff=4 polynomial": "M2 and M3",
         "M2 Li one eta=1 shift=1 cutoff=4 polynomial": "M2 and M3",
         "M2 * one eta=1 shift=1 zeta=2 cutoff=4 polynomial": "unknown zeta",
+        "M2 * one eta=1 shift=1 distances=by_elements cutoff=4 polynomial": "did you mean 'by_element'",
     }.items():
         with pytest.raises(ConfigError, match=message):
             parse_moment_function(line)
