@@ -83,7 +83,8 @@ for file in teacher.xyz teacher_large.xyz teacher_mptrj.xyz; do
     if [ -f "$file" ]; then labelled=$file,$labelled; fi
 done
 stage fit "$name-teacher" "$teacher_minutes" experiment=mp_pretrain "${model[@]}" \
-    "data.path=[$labelled]" "data.split.fractions=[0.95,0.05,0]" \
+    "data.path=[$labelled]" "data.split.fractions=[0.97,0.03,0]" \
+    loss.forces.delta=0.02 loss.energy.final_weight=3 \
     "data.level_of_theory='labels of a teacher, and forces of Materials Project'"
 stage finetune "$name" "$minutes" "checkpoint=runs/$name-teacher" "${files[@]}" compare.scratch=false \
     loss.forces.delta=0.01 loss.energy.delta=0.01 loss.energy.final_weight=0.5 optimizer.lr=0.001 \
