@@ -1,10 +1,10 @@
 """Frames with a teacher's labels: `python teacher.py TRAIN.xyz [CRYSTALS.xyz ...] OUTPUT.xyz --crystals 5000`.
 
 Needs CHGNet (`pip install chgnet`, BSD-3; its model has trained on most of the MPtrj frames). Crystals of the training
-part, crystals of other sources whose formula is in no other part, and those of the elements, whole and with a vacancy,
-are strained, their atoms moved, most of the time their elements replaced by similar ones, and relaxed a little: some
-frames each. Energy, forces and stress are the teacher's. Goes on after an interruption: frames are a function of the
-seed, and are appended in order.
+part, crystals of other sources whose formula is in no other part, those of the elements, whole and with a vacancy, and
+packings of molecules are strained, their atoms moved, most of the time their elements replaced by similar ones, and
+relaxed a little: some frames each. Energy, forces and stress are the teacher's. Goes on after an interruption: frames
+are a function of the seed, and are appended in order.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from ase.neighborlist import neighbor_list
 from ase.units import GPa
 from chgnet.model import CHGNet
 from data import part_of, reduced_formula
+from molecules import packed
 from pymatgen.core import Element
 from pymatgen.io.ase import AseAtomsAdaptor
 
@@ -70,6 +71,8 @@ class Manner:
     """Share with changed bonds to hydrogen."""
     power: float = 1.0
     """A crystal of n atoms is drawn n to this power as often as one of one atom."""
+    molecules: float = 0.0
+    """Share of packed molecules (`molecules.py`)."""
 
 
 class Teacher(CHGNet):
@@ -177,7 +180,10 @@ def variant(
     bases = elements if random.random() < ELEMENTAL and elements else crystals
     shares = np.array([len(atoms) for atoms in bases], dtype=float) ** manner.power
     while True:
-        atoms = bases[random.choice(len(bases), p=shares / shares.sum())].copy()
+        if manner.molecules > 0.0 and random.random() < manner.molecules:
+            atoms = packed(random)
+        else:
+            atoms = bases[random.choice(len(bases), p=shares / shares.sum())].copy()
         if random.random() < SUBSTITUTED:
             atoms = substituted(atoms, families, random)
         if part_of(reduced_formula(atoms)) == "train":
