@@ -50,7 +50,7 @@ Predictions = list[dict[str, Any]]
 def predicted_by_chgnet(model: CHGNet, frames: Sequence[ase.Atoms], shifts: np.ndarray | None = None) -> Predictions:
     """Energy (eV, plus a shift of each atomic number), forces and stress (eV/Å³)."""
     structures = [AseAtomsAdaptor.get_structure(atoms) for atoms in frames]
-    found = model.predict_structure(structures, task="efs", batch_size=16)
+    found = model.predict_structure(structures, task="efs", batch_size=4)
     found = found if isinstance(found, list) else [found]
     zeros = np.zeros(119) if shifts is None else shifts
     return [
