@@ -90,22 +90,26 @@ def pretraining(tmp_path: Path) -> Path:
     frames = {"train": crystals(6, "mptrj", 0), "val": crystals(2, "mptrj", 1), "test": crystals(3, "alexandria", 2)}
     for name, found in {**frames, "stress": crystals(1, "mptrj-highest-stress", 3)}.items():
         write(tmp_path / f"mp_{name}.xyz", found, format="extxyz", write_results=False)
-    for name in ("teacher", "teacher_large", "teacher_mptrj"):
+    for name in ("teacher_small", "teacher_mptrj", "teacher_unused"):
         labelled = crystals(4, "chgnet", 4)
         for number, atoms in enumerate(labelled):
             atoms.info["variant"] = number
         write(tmp_path / f"{name}.xyz", labelled, format="extxyz", write_results=False)
     test = frames["test"]
     labels = [labels_of(atoms) for atoms in test]
-    for run in ("mp-tiny", "mp-tiny-teacher", "mp-tiny-alone"):
+    for run in ("mp-tiny", "mp-tiny-teacher", "mp-tiny-teacher-2", "mp-tiny-alone"):
         folder = tmp_path / "runs" / run
-        card = {"level_of_theory": "PBE", "trained_on": {"name": "/tmp/x"}, "metrics": {"test": {}}, "loss": {}}
+        trained_on = {"name": "/tmp/x", "split": {"train": 20}}
+        card = {"level_of_theory": "PBE", "trained_on": trained_on, "metrics": {"test": {}}, "loss": {}}
         torch.manual_seed(0)
         model = SchNet(["Na", "Cl"], cutoff=4.0, n_features=8, n_radial=6, n_interactions=1)
         card |= {"timing": {}, "provenance": {"n_parameters": model.n_parameters}}
         card["metrics"] = {"test": {"forces_mae_mev_per_ang": 91.0}}
         store.save(model, folder / "model", card)
-        (folder / "config.yaml").write_text("trainer: {max_time: '00:01:20:00'}\n")
+        files = ["teacher_small.xyz", "mp_train_forces.xyz", "teacher_mptrj.xyz"]
+        data = {"path": None, "train_path": files} if run.endswith("-2") else {"path": files, "train_path": None}
+        config = {"trainer": {"max_time": "00:01:20:00"}, "data": data}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
         kinds = [atoms.info["config_type"] for atoms in test]
         parts = {"test": parity_data(labels, labels, [a.numbers for a in test], kinds)}
         save_parity(folder / "predictions.npz", parts)
@@ -130,11 +134,12 @@ def test_a_run_becomes_a_shipped_checkpoint(
     assert card["data"]["mptrj"]["train"] == {"frames": 6, "atoms": 12, "materials": 1}
     assert list(card["held_out"]["per_source"]) == ["alexandria", "all", "mptrj-highest-stress"]
     without = card["held_out"]["without_teacher"]
-    assert (without["minutes_with"], without["minutes"]) == (160, 80)
+    assert (without["minutes_with"], without["minutes"]) == (240, 80)
     assert without["per_source"]["all"]["forces_mae_mev_per_ang"] == 0.0
-    assert card["teacher"]["frames"] == 12
-    sizes = "TEACHER_CRYSTALS=4 TEACHER_LARGE_CRYSTALS=4 TEACHER_MPTRJ_CRYSTALS=4"
-    assert f"{sizes} TEACHER_MINUTES=80 MINUTES=80 benchmarks/pretraining/pretrain.sh mp-tiny" in card["reproduce"]
+    assert card["teacher"]["frames"] == 8
+    assert card["teacher"]["rounds"] == [{"minutes": 80, "structures": 20}] * 2
+    sizes = 'TEACHER_CRYSTALS="mptrj=4 small=4" TEACHER_MINUTES="80 80" MINUTES=80'
+    assert f"{sizes} benchmarks/pretraining/pretrain.sh mp-tiny" in card["reproduce"]
     for name, n in (("replay", 4), ("held_out", 3)):
         assert gzip.decompress((folder / f"{name}.extxyz.gz").read_bytes()).decode().count("Lattice") == n
     info("pretrained")

@@ -4,8 +4,8 @@ All frames of one reduced formula, over all sources, fall on one side: which one
 source that is added later moves none. Frames of temperature and
 pressure runs far off equilibrium are left out (a force above 20 eV/Å or a stress above 100 GPa). The source stands in
 ``config_type``, so that every error is reported for each. The set of highest stresses goes into a file of its own.
-mp_train_forces.xyz holds the training frames without their energies, for where a teacher's energies, which have another
-zero, are learned beside them.
+mp_train_forces.xyz and mp_val_forces.xyz hold frames without their energies, for where a teacher's energies, which have
+another zero, are learned beside them.
 """
 
 import argparse
@@ -84,7 +84,8 @@ def main() -> None:
     for name, file in ROBUSTNESS.items():
         seen = labelled(asked.data, name, file)
         parts["stress"] += [atoms for atoms in seen if part_of(atoms.info["reduced_formula"]) == "test"]
-    ase.io.write(asked.output / "mp_train_forces.xyz", [without_energy(atoms) for atoms in parts["train"]])
+    for part in ("train", "val"):
+        ase.io.write(asked.output / f"mp_{part}_forces.xyz", [without_energy(atoms) for atoms in parts[part]])
     for part, frames in parts.items():
         ase.io.write(asked.output / f"mp_{part}.xyz", frames)
         counts = Counter(atoms.info["config_type"] for atoms in frames)

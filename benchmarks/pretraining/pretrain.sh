@@ -6,20 +6,20 @@
 #
 # Results: FOLDER/runs/NAME-teacher and FOLDER/runs/NAME. TEACHER=none trains without a teacher, as long as both stages
 # together, into FOLDER/runs/NAME-alone: whether the teacher helps is seen on the same held-out frames. TEACHER_MINUTES
-# and MINUTES are the lengths of the stages. Overrides, as trainer.accelerator=gpu, go to all trainings, those of
-# model.* and optimizer.* to the trainings that make a model. The same command goes on where it was stopped.
+# and MINUTES are the lengths of the stages. TEACHER_MINUTES="80 60" is two rounds on the teacher's labels: the second one,
+# NAME-teacher-2, goes on from the first with a rate that rises anew, and is validated on the real forces. Overrides, as
+# trainer.accelerator=gpu, go to all trainings, those of model.* and optimizer.* to the trainings that make a model. The
+# same command goes on where it was stopped.
 #
-# FOLDER holds the frames: mp_train.xyz, mp_train_forces.xyz, mp_val.xyz, mp_test.xyz, mp_stress.xyz, teacher.xyz of small
-# crystals, teacher_large.xyz, and teacher_mptrj.xyz of crystals of MPtrj, nearer to equilibrium. Where they are missing they
-# are made by data.py out of GNNPOT_DATA, and by teacher.py with TEACHER_CRYSTALS, TEACHER_LARGE_CRYSTALS and
-# TEACHER_MPTRJ_CRYSTALS tries (of the small ones the first 4,544 give four frames each, further ones two; of those of MPtrj
-# the first 1,728 three, further ones five), by TEACHER_PYTHON, the interpreter of an environment with CHGNet: about two
-# hours of one core.
+# FOLDER holds the frames: mp_train.xyz, mp_train_forces.xyz, mp_val.xyz, mp_val_forces.xyz, mp_test.xyz, mp_stress.xyz, made
+# by data.py out of GNNPOT_DATA where they are missing, and teacher_KIND.xyz for each KIND=CRYSTALS of TEACHER_CRYSTALS, made by
+# teacher.py of so many crystals: small ones, large ones, those of MPtrj nearer to equilibrium (mptrj), packed molecules. That
+# takes TEACHER_PYTHON, the interpreter of an environment with CHGNet, and about three hours of one core.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 name=${1:?which model: mp-schnet, mp-gnnff or mp-hdnnp}
 mkdir -p "${2:?the folder of the frames and the runs}" && cd "$2"
-teacher_minutes=${TEACHER_MINUTES:-40}
+read -ra rounds <<< "${TEACHER_MINUTES:-40}"
 minutes=${MINUTES:-80}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
@@ -36,25 +36,33 @@ done
 if [ ! -f mp_stress.xyz ]; then
     python "$here/data.py" "${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}" .
 fi
-label() {  # label FILE OPTIONS...: frames of the teacher, written to the end of FILE
-    local data=${GNNPOT_DATA:?name the folder with the data sets}
+label() {  # label KIND CRYSTALS [OPTIONS...]: so many of the teacher's crystals, written to the end of KIND.part.xyz
+    local data=${GNNPOT_DATA:?name the folder with the data sets, see benchmarks/DATA.md}
     "${TEACHER_PYTHON:-python}" "$here/teacher.py" mp_train.xyz "$data/dielectrics_mp/mp_phonondb_bec_1520.xyz.gz" \
-        "$data/mp_efs/mptrj-highest-stress-1k.xyz.gz" "$@"
+        "$data/mp_efs/mptrj-highest-stress-1k.xyz.gz" "$1.part.xyz" --crystals "$2" "${@:3}"
 }
-crystals=${TEACHER_CRYSTALS:-8000}
-if [ "${TEACHER:-chgnet}" != none ] && [ ! -f teacher_large.xyz ]; then
-    label teacher.part.xyz --crystals $((crystals < 4544 ? crystals : 4544))
-    label teacher.part.xyz --crystals "$crystals" --frames 2
-    label large.part.xyz --crystals "${TEACHER_LARGE_CRYSTALS:-700}" --frames 3 --atoms 41 170 --hydrogen 0.5 --seed 1
-    crystals=${TEACHER_MPTRJ_CRYSTALS:-4000}
-    if [ "$crystals" -gt 0 ]; then
-        near=(--atoms 2 170 --kinds mptrj --power 0.5 --displacement 0.03 --strain 0.02 --hydrogen 0.3 --seed 2)
-        label mptrj.part.xyz "${near[@]}" --crystals $((crystals < 1728 ? crystals : 1728)) --frames 3
-        label mptrj.part.xyz "${near[@]}" --crystals "$crystals" --frames 5
-        mv mptrj.part.xyz teacher_mptrj.xyz
-    fi
-    mv teacher.part.xyz teacher.xyz
-    mv large.part.xyz teacher_large.xyz
+label_kind() {  # label_kind KIND CRYSTALS: some frames of each crystal's relaxation, of the first ones other than later
+    local first
+    case $1 in
+        small) first=$(($2 < 4544 ? $2 : 4544)) && label small "$first" --frames 4 && label small "$2" --frames 2 ;;
+        large) label large "$2" --frames 3 --atoms 41 170 --hydrogen 0.5 --seed 1 ;;
+        mptrj)
+            local near=(--atoms 2 170 --kinds mptrj --power 0.5 --displacement 0.03 --strain 0.02 --hydrogen 0.3 --seed 2)
+            first=$(($2 < 1728 ? $2 : 1728))
+            label mptrj "$first" --frames 3 "${near[@]}" && label mptrj "$2" --frames 5 "${near[@]}"
+            ;;
+        molecules) label molecules "$2" --frames 4 --displacement 0.03 --strain 0.04 --molecules 1 --seed 3 ;;
+        *) echo "TEACHER_CRYSTALS: $1 is none of small, large, mptrj, molecules" >&2 && return 1 ;;
+    esac
+    mv "$1.part.xyz" "teacher_$1.xyz"
+}
+labelled=mp_train_forces.xyz
+if [ "${TEACHER:-chgnet}" != none ]; then
+    for asked in ${TEACHER_CRYSTALS:-small=8000 large=700 mptrj=4000 molecules=1000}; do
+        kind=${asked%%=*}
+        if [ ! -f "teacher_$kind.xyz" ]; then label_kind "$kind" "${asked#*=}"; fi
+        labelled=teacher_$kind.xyz,$labelled
+    done
 fi
 elements=$(python - mp_train.xyz mp_val.xyz mp_test.xyz mp_stress.xyz <<'PYTHON'
 import sys
@@ -75,17 +83,20 @@ stage() {  # stage VERB RUN MINUTES [OVERRIDES...]
 }
 
 if [ "${TEACHER:-chgnet}" = none ]; then
-    stage fit "$name-alone" $((teacher_minutes + minutes)) experiment=mp_pretrain "${model[@]}" "${files[@]}" "${of_files[@]}"
+    total=$((${rounds[*]/%/ +} minutes))
+    stage fit "$name-alone" "$total" experiment=mp_pretrain "${model[@]}" "${files[@]}" "${of_files[@]}"
     exit
 fi
-labelled=mp_train_forces.xyz
-for file in teacher.xyz teacher_large.xyz teacher_mptrj.xyz; do
-    if [ -f "$file" ]; then labelled=$file,$labelled; fi
+latest=$name-teacher
+of_teacher=(loss.forces.delta=0.02 loss.energy.final_weight=3
+    "data.level_of_theory='labels of a teacher, and forces of Materials Project'")
+stage fit "$latest" "${rounds[0]}" experiment=mp_pretrain "${model[@]}" \
+    "data.path=[$labelled]" "data.split.fractions=[0.97,0.03,0]" "${of_teacher[@]}"
+for ((round = 2; round <= ${#rounds[@]}; round++)); do
+    stage finetune "$name-teacher-$round" "${rounds[round - 1]}" "checkpoint=runs/$latest" compare.scratch=false \
+        "data.train_path=[$labelled]" data.val_path=mp_val_forces.xyz "${of_files[@]}" optimizer.lr=0.002 "${of_teacher[@]}"
+    latest=$name-teacher-$round
 done
-stage fit "$name-teacher" "$teacher_minutes" experiment=mp_pretrain "${model[@]}" \
-    "data.path=[$labelled]" "data.split.fractions=[0.97,0.03,0]" \
-    loss.forces.delta=0.02 loss.energy.final_weight=3 \
-    "data.level_of_theory='labels of a teacher, and forces of Materials Project'"
-stage finetune "$name" "$minutes" "checkpoint=runs/$name-teacher" "${files[@]}" compare.scratch=false \
+stage finetune "$name" "$minutes" "checkpoint=runs/$latest" "${files[@]}" compare.scratch=false \
     loss.forces.delta=0.01 loss.energy.delta=0.01 loss.energy.final_weight=0.5 optimizer.lr=0.001 \
     "data.level_of_theory='PBE or PBE+U as Materials Project computes them, total energies without corrections'"

@@ -1,6 +1,7 @@
 """Make a shipped checkpoint out of a pretraining: `python benchmarks/pretraining/publish.py FOLDER NAME`.
 
-FOLDER is that of pretrain.sh: its frames, and its runs NAME, NAME-teacher and (where it was trained) NAME-alone. Writes
+FOLDER is that of pretrain.sh: its frames, and its runs NAME, NAME-teacher, those of further rounds, and (where it was
+trained) NAME-alone. Writes
 `pretrained/NAME`: model.yaml with all figures of the card, model.safetensors, README.md made of model.yaml, frames to
 replay and held-out frames to see what a fine-tuning forgets. With --alone it is the run without a teacher, for where
 that was the better one. More than 5 MB are refused; a larger model is published with --url, the address at which its
@@ -28,15 +29,8 @@ from gnnpot.report.parity import load_parity, parity_data
 from gnnpot.training.schedule import seconds_of
 
 PARTS = ("train", "val", "test")
-STAGES = {"TEACHER_MINUTES": "{}-teacher", "MINUTES": "{}"}
-"""Lengths of the stages in pretrain.sh, and their runs."""
-
-TEACHER_FILES = {
-    "teacher": "TEACHER_CRYSTALS",
-    "teacher_large": "TEACHER_LARGE_CRYSTALS",
-    "teacher_mptrj": "TEACHER_MPTRJ_CRYSTALS",
-}
-"""Files of the teacher's frames, and how many crystals pretrain.sh makes them of."""
+TEACHER_FILE = "teacher_"
+"""Beginning of the names of files with the teacher's labels; the kind of their crystals follows."""
 
 FEW = 20
 """Training structures with an element below which the card names it."""
@@ -72,20 +66,39 @@ def counts_of(frames: dict[str, list[ase.Atoms]]) -> dict[str, dict[str, dict[st
     return dict(found)
 
 
-def teacher_of(folder: Path, run: str) -> dict[str, Any] | None:
+def rounds_of(folder: Path, run: str) -> list[Path]:
+    """Runs on the teacher's labels that a run went on from, in order; none where there was no teacher."""
+    found = [folder / "runs" / f"{run}-teacher"]
+    while found[-1].is_dir():
+        found.append(folder / "runs" / f"{run}-teacher-{len(found) + 1}")
+    return found[:-1]
+
+
+def labelled_files(folder: Path, run: Path) -> list[Path]:
+    """Files with the teacher's labels that a run was trained on."""
+    data = configuration(run)["data"]
+    names = data["train_path"] or data["path"]
+    return [folder / name for name in names if name.startswith(TEACHER_FILE)]
+
+
+def teacher_of(folder: Path, rounds: list[Path]) -> dict[str, Any] | None:
     """Who made the labels of the first stage of a run; None where there was none."""
-    if not (folder / "runs" / f"{run}-teacher").is_dir():
+    if not rounds:
         return None
-    frames = [
-        atoms for name in TEACHER_FILES if (folder / f"{name}.xyz").is_file() for atoms in frames_of(folder, name)
-    ]
+    frames = [atoms for file in labelled_files(folder, rounds[-1]) for atoms in ase.io.iread(file, ":")]
     info = frames[0].info
     return {
         "calculator": str(info.get("label_calculator", "CHGNet 0.3.0")),
         "version": str(info.get("label_version", "unknown")),
         "licence": str(info.get("label_licence", "BSD-3-Clause")),
         "frames": len(frames),
+        "rounds": [{"minutes": minutes_of(run), "structures": n_structures(run)} for run in rounds],
     }
+
+
+def n_structures(run: Path) -> int:
+    """Structures that a run was trained on, those with real forces among them."""
+    return int(read_card(run / "model")["trained_on"]["split"]["train"])
 
 
 def held_out(folder: Path, run: str) -> dict[str, Any]:
@@ -97,9 +110,8 @@ def held_out(folder: Path, run: str) -> dict[str, Any]:
     }
     alone = folder / "runs" / f"{run}-alone" / "predictions.npz"
     if alone.is_file():
-        lengths = [minutes_of(folder / "runs" / of_stage.format(run)) or 0 for of_stage in STAGES.values()]
         found["without_teacher"] = {
-            "minutes_with": sum(lengths),
+            "minutes_with": sum(map(minutes_of, [*rounds_of(folder, run), folder / "runs" / run])),
             "minutes": minutes_of(alone.parent),
             "per_source": source_errors(load_parity(alone)["test"]),
         }
@@ -136,27 +148,33 @@ def uses(frames: list[ase.Atoms]) -> dict[str, list[str]]:
 
 def command_of(folder: Path, name: str, run: str, overrides: str) -> str:
     """The command that trains the model again, with the lengths of its stages."""
-    minutes = {stage: minutes_of(folder / "runs" / of_stage.format(run)) for stage, of_stage in STAGES.items()}
-    words = ["GNNPOT_DATA=/path/to/data", "TEACHER_PYTHON=/path/to/python/with/chgnet"]
-    if minutes["TEACHER_MINUTES"] is None:
-        words, minutes["TEACHER_MINUTES"] = ["GNNPOT_DATA=/path/to/data", "TEACHER=none"], 0
+    words = ["GNNPOT_DATA=/path/to/data"]
+    rounds = rounds_of(folder, run)
+    if rounds:
+        files = sorted(labelled_files(folder, rounds[-1]))
+        crystals = [f"{file.stem.removeprefix(TEACHER_FILE)}={n_crystals(file)}" for file in files]
+        words += ["TEACHER_PYTHON=/path/to/python/with/chgnet", f'TEACHER_CRYSTALS="{" ".join(crystals)}"']
+        words.append(f'TEACHER_MINUTES="{" ".join(str(minutes_of(of_round)) for of_round in rounds)}"')
     else:
-        words += [f"{stage}={n_crystals(folder / f'{file}.xyz')}" for file, stage in TEACHER_FILES.items()]
-    words += [f"{stage}={n}" for stage, n in minutes.items()]
+        words += ["TEACHER=none", "TEACHER_MINUTES=0"]
+    words.append(f"MINUTES={minutes_of(folder / 'runs' / run)}")
     return " ".join([*words, "benchmarks/pretraining/pretrain.sh", name, "/path/to/a/folder", overrides]).strip()
 
 
 def n_crystals(file: Path) -> int:
-    """Crystals that the teacher was asked for to write these frames; 0 where there is no such file."""
-    return 1 + int(ase.io.read(file, -1).info["variant"]) if file.is_file() else 0
+    """Crystals that the teacher was asked for to write these frames."""
+    return 1 + int(ase.io.read(file, -1).info["variant"])
 
 
-def minutes_of(run: Path) -> int | None:
-    """Minutes of a training by its configuration; None where there is no such run."""
-    file = run / "config.yaml"
-    if not file.is_file():
-        return None
-    return round(seconds_of(yaml.safe_load(file.read_text(encoding="utf-8"))["trainer"]["max_time"]) / 60)
+def configuration(run: Path) -> dict[str, Any]:
+    """What a run was asked for."""
+    found: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def minutes_of(run: Path) -> int:
+    """Minutes of a training by its configuration."""
+    return round(seconds_of(configuration(run)["trainer"]["max_time"]) / 60)
 
 
 def published_card(folder: Path, name: str, run: str, card: dict[str, Any], overrides: str) -> dict[str, Any]:
@@ -171,7 +189,7 @@ def published_card(folder: Path, name: str, run: str, card: dict[str, Any], over
         "split_by": SPLIT_BY,
         "data": counts_of(frames),
         "functional": FUNCTIONAL,
-        "teacher": teacher_of(folder, run),
+        "teacher": teacher_of(folder, rounds_of(folder, run)),
         "reproduce": command_of(folder, name, run, overrides),
         "licence": LICENCE,
     }
