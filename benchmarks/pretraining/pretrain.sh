@@ -25,7 +25,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 case $name in
     mp-schnet) model=(model=schnet model.filters=by_element) ;;
-    mp-gnnff) model=(model=gnnff_conservative model.edges=by_element optimizer.lr=0.01) ;;
+    mp-gnnff) model=(model=gnnff_conservative model.edges=by_element) ;;
     mp-hdnnp) model=(model=hdnnp model.descriptors=moments_by_element model.network=shared "model.hidden=[256,128]") ;;
     *) echo "$name: there is no such model; type mp-schnet, mp-gnnff or mp-hdnnp" >&2 && exit 1 ;;
 esac

@@ -35,7 +35,7 @@ from gnnpot.training.progress import ProgressDisplay
 from gnnpot.training.quiet import without_notices
 from gnnpot.training.rescue import Rescue
 from gnnpot.training.resume import CHECKPOINT_FILE, read_checkpoint
-from gnnpot.training.saving import Saving, StopAfterInterruptError, TrainingInterrupted, listening_for_interrupts
+from gnnpot.training.saving import Interrupts, Saving, StopAfterInterruptError, TrainingInterrupted
 from gnnpot.training.schedule import Budget, schedule_of, seconds_of
 from gnnpot.training.tuning import Tuning, batch_order, rated_groups
 from gnnpot.training.validation import Validation
@@ -108,7 +108,7 @@ def train(
     A fine-tuning (with ``tuning``) starts from weights that count as a candidate for the best.
 
     Raises:
-        TrainingInterrupted: Ctrl-C; the training is saved.
+        TrainingInterrupted: Ctrl-C or SIGTERM; the training is saved.
         DivergenceError: the loss is no number, in a training from scratch.
         TrainingError: the validation loss never was one, or the checkpoint cannot be written.
     """
@@ -136,11 +136,12 @@ def train(
     rescue = Rescue(validation, pace, console)
     saving = Saving(run_dir / CHECKPOINT_FILE, course, partial(_keep_best, validation, potential, run_dir))
     averaging = [Averaging(validation.average)] if validation.average else []
-    trainer = _trainer(config, pace.budget, [pace, *averaging, validation, rescue, saving, display])
+    interrupts = Interrupts(course)
+    trainer = _trainer(config, pace.budget, [interrupts, pace, *averaging, validation, rescue, saving, display])
     if trainer.is_global_zero:
         log.truncate(0 if checkpoint is None else int(read_checkpoint(checkpoint)["epoch"]) + 1)
     failure = None
-    with without_notices(), listening_for_interrupts(course):
+    with without_notices(), interrupts:
         try:
             _run(trainer, module, data, checkpoint)
         except DivergenceError as error:

@@ -25,7 +25,7 @@ class Course:
     epochs_validated: int = 0
     """Number of epochs done at the last validation."""
     stop_wished: bool = field(default=False, compare=False)
-    """Whether Ctrl-C came to this process."""
+    """Whether Ctrl-C or SIGTERM came to this process."""
     interrupted: bool = field(default=False, compare=False)
     """Whether one of the processes was asked to stop, as all of them know."""
     _started: float = field(default_factory=time.monotonic, compare=False)

@@ -1,10 +1,9 @@
-"""``last.ckpt``: what a training resumes from, replaced as a whole at the end of epochs and at Ctrl-C."""
+"""``last.ckpt``: what a training resumes from, replaced as a whole at the end of epochs, at Ctrl-C and at SIGTERM."""
 
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +23,45 @@ class StopAfterInterruptError(Exception):
     """Raised inside the trainer at the end of a batch after Ctrl-C, once the training is saved."""
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals of Ctrl-C, and of clusters when the time of a job is over."""
+
+
 class TrainingInterrupted(KeyboardInterrupt):
-    """A training that was stopped by Ctrl-C and can be resumed; the message says how."""
+    """A training that was stopped by Ctrl-C or SIGTERM and can be resumed; the message says how."""
 
 
-@contextmanager
-def listening_for_interrupts(course: Course) -> Iterator[None]:
-    """Turn the first Ctrl-C into a wish to stop at the end of the batch; the second acts as ever."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
+class Interrupts(lightning.Callback):
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop at the end of the batch; the second acts as ever.
 
-    def note(signum: int, frame: Any) -> None:
-        course.stop_wished = True
-        signal.signal(signal.SIGINT, before)
+    It listens inside ``with``, on the main thread.
+    """
 
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def __init__(self, course: Course) -> None:
+        self.course = course
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {signum: signal.getsignal(signum) for signum in STOPPING}
+        self._listen()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen again: Lightning has put a handler of its own, which saves nothing, in the place of SIGTERM's."""
+        self._listen()
+
+    def _listen(self) -> None:
+        for signum in self._before:
+            signal.signal(signum, self._note)
+
+    def _note(self, signum: int, frame: Any) -> None:
+        self.course.stop_wished = True
+        signal.signal(signum, self._before[signum])
 
 
 class Saving(lightning.Callback):
@@ -52,7 +69,7 @@ class Saving(lightning.Callback):
 
     Args:
         path: the checkpoint.
-        course: tells of Ctrl-C.
+        course: tells of Ctrl-C and SIGTERM.
         keep_best: writes the best model so far, for a person who wants to look at it before the end.
     """
 

@@ -71,11 +71,12 @@ def test_a_killed_training_goes_on_bitwise(settings: Settings, tmp_path: Path) -
     assert_same_run(tmp_path / "killed", tmp_path / "straight")
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(settings: Settings, tmp_path: Path, signum: signal.Signals) -> None:
     trainer = {"max_epochs": 60}
     process = start(settings("stopped", trainer=trainer), tmp_path)
     wait_for_rows(tmp_path / "stopped" / "log.csv", 3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     output = process.communicate()[0].decode()
     assert process.returncode != 0
     assert f"gnnpot fit resume={tmp_path / 'stopped'}" in output.replace("\n", "")
