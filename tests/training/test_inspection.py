@@ -9,6 +9,7 @@ from rich.console import Console
 
 from gnnpot.data.splits import Split, split_files
 from gnnpot.errors import DataError, DataWarning
+from gnnpot.training import inspection
 from gnnpot.training.dataset import Dataset
 from gnnpot.training.inspection import frames_without_twins, inspect_data
 
@@ -95,6 +96,14 @@ def test_frames_on_both_sides_are_named() -> None:
     frames = copper(8)
     with pytest.warns(DataWarning, match="1 of 1 test frames stand in the training part too"):
         inspect_data(dataset(frames, copper(5)[4:]), LOSS, Console(quiet=True))
+
+
+def test_of_many_frames_some_are_compared_and_a_part_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "MANY", 5)
+    monkeypatch.setattr(inspection, "COMPARED", 3)
+    frames = copper(8)
+    with pytest.warns(DataWarning, match="2 of 3 test frames stand in the training part too"):
+        inspect_data(dataset(frames, [frames[0], *copper(3, seed=1), frames[7]]), LOSS, Console(quiet=True))
 
 
 def test_test_frames_with_a_twin_in_the_training_part_are_masked() -> None:
