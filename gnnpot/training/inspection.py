@@ -127,7 +127,8 @@ def _warn_of_twins(dataset: Dataset) -> None:
     for part in ("test", "val"):
         frames = selected(dataset.frames, dataset.parts.get(part, ()))
         if len(dataset.frames) > MANY:
-            frames = selected(frames, np.unique(np.linspace(0, len(frames) - 1, min(COMPARED, len(frames))).astype(int)))
+            evenly = np.linspace(0, len(frames) - 1, min(COMPARED, len(frames)))
+            frames = selected(frames, evenly.astype(int))
         twins = near_duplicates(frames, train)
         if twins:
             first = twins[0]
