@@ -20,6 +20,17 @@ TITLES = {
 
 DRAWN = ("forces", "energy")
 COMPARED = ("energy", "forces", "stress", "born_effective_charges")
+TOLD_ELSEWHERE = (
+    "models",
+    "kept",
+    "new_head",
+    "verdict",
+    "advice",
+    "references",
+    "energy_rms_mev_per_atom",
+    "forgetting_ratio",
+)
+"""What the account says that is no fact of how the model was fine-tuned."""
 PART_TITLES = {"val": "validation MAE", "test": "test MAE", "held_out": "held-out old frames, MAE"}
 
 
@@ -65,9 +76,7 @@ def models_table(account: Account) -> Table:
     columns = [Column("error", is_number=False)]
     columns += [Column(TITLES[name] + (" (kept)" if name == account["kept"] else "")) for name in models]
     told = tuple(row for row in rows if any(cell != MISSING for cell in row[1:]))
-    caption = (
-        "The model of the lowest validation loss is kept. Re-fitted: with reference energies fitted to the new data."
-    )
+    caption = f"{_reason(account)}. Re-fitted: with reference energies fitted to the new data."
     if any(row[0].startswith(PART_TITLES["held_out"]) for row in told):
         caption += " Energies of old frames are measured from the checkpoint's reference energies."
     return Table(tuple(columns), told, caption=caption)
@@ -92,8 +101,7 @@ def finetuning_sections(
     sections = [Section("Fine-tuning", tuple(blocks))]
     if "references" in account:
         sections.append(Section("Reference energies", _reference_blocks(account)))
-    skipped = ("models", "verdict", "advice", "references", "energy_rms_mev_per_atom", "forgetting_ratio", "kept")
-    facts = {key: value for key, value in account.items() if key not in skipped}
+    facts = {key: value for key, value in account.items() if key not in TOLD_ELSEWHERE}
     return (*sections, Section("How it was fine-tuned", (facts_table(facts),)))
 
 
@@ -110,12 +118,17 @@ def _reference_blocks(account: Account) -> tuple[Block, ...]:
     return Text(text), references_table(references)
 
 
+def _reason(account: Account) -> str:
+    """Why the model that is kept was chosen."""
+    return "The model with the new head is kept" if account.get("new_head") else "The lowest validation loss is kept"
+
+
 def _cards(account: Account) -> tuple[Card, ...]:
     """Kept model, its errors over those of the base and of training from scratch, forgetting."""
     models = account["models"]
     part = "test" if "test" in models["finetuned"] else "val"
     forces = metric_name("forces", "mae")
-    cards = [Card("Kept", TITLES[account["kept"]], remark="lowest validation loss")]
+    cards = [Card("Kept", TITLES[account["kept"]], remark=_reason(account))]
     tuned = models["finetuned"].get(part, {}).get(forces)
     for other in ("base_refitted", "scratch"):
         error = models.get(other, {}).get(part, {}).get(forces)

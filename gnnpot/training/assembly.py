@@ -112,7 +112,7 @@ def train(
         DivergenceError: the loss is no number, in a training from scratch.
         TrainingError: the validation loss never was one, or the checkpoint cannot be written.
     """
-    terms, units = objective(config, dataset, store, potential)
+    terms, units = objective(config, dataset, store, potential, None if tuning is None else tuning.replay)
     clip = config["trainer"]["gradient_clip"]
     module = TrainingModule(
         potential,
@@ -175,10 +175,19 @@ def _run(trainer: lightning.Trainer, module: TrainingModule, data: TrainingData,
 
 
 def objective(
-    config: dict[str, Any], dataset: Dataset, store: GraphStore, potential: Potential
+    config: dict[str, Any],
+    dataset: Dataset,
+    store: GraphStore,
+    potential: Potential,
+    replay: Indices | None = None,
 ) -> tuple[tuple[LossTerm, ...], LossUnits]:
-    """Terms of the loss that model and training labels allow and that a trainable weight touches, and their units."""
+    """Terms of the loss that model and labels allow and that a trainable weight touches, and their units.
+
+    Labels are those of the training structures, and of replayed ones where the others lack a kind.
+    """
     statistics = LabelStatistics.of(graphs_of(store, dataset.parts["train"], LABEL_FIELDS))
+    if replay is not None and len(replay):
+        statistics = statistics.completed_by(LabelStatistics.of(graphs_of(store, replay, LABEL_FIELDS)))
     available = [name for name in learnable_properties(potential) if statistics.counts[name]]
     return loss_terms(config["loss"], available), statistics.units
 

@@ -1,7 +1,7 @@
 """A fine-tuned model beside those that it has to beat: errors of all, and which one is kept."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ SCRATCH_WON = (
     "Learn faster: three times optimizer.lr, layer_decay=1, no freeze, no adapter_rank.",
     "Try another checkpoint, nearer to these data in elements and level of theory.",
 )
+HEAD_COSTS = ("Type freeze=null: the base stays as it is, and the head alone learns.",)
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,21 @@ def judge(losses: Mapping[str, float | None], n_val: int, failure: str | None, h
         losses: validation loss by name: ``base_refitted``, ``finetuned``, and ``scratch`` where it was trained.
         n_val: number of validation structures.
         failure: why the fine-tuning broke off.
-        has_new_head: whether the fine-tuned model has a response head that the others lack: it is kept then.
+        has_new_head: whether the fine-tuned model has a response head that the base lacks: it is kept then.
 
     >>> judge({"base_refitted": 2.0, "finetuned": 1.0}, n_val=20, failure=None, has_new_head=False).text
     'The fine-tuned model is kept: its validation loss is 0.5 times that of the base with re-fitted references.'
     """
     base, tuned, scratch = (losses.get(name) for name in ("base_refitted", "finetuned", "scratch"))
     remarks = [f"The fine-tuning broke off: {failure}."] if failure else []
+    if has_new_head:
+        return _with_new_head(base, tuned, scratch, remarks)
     if base is None or tuned is None:
         text = "No label of a validation structure tells whether fine-tuning helped: its last weights are kept."
         return Verdict("finetuned", " ".join([text, *remarks]), WITHOUT_LABELS)
     if n_val < FEW:
         remarks.append(f"Only {n_val} validation structure{'s decide' if n_val > 1 else ' decides'} this.")
     to_base = f"{tuned / base:.3g} times that of the base with re-fitted references"
-    if has_new_head:
-        text = f"The model with the new head is kept: its validation loss of the shared labels is {to_base}."
-        return Verdict("finetuned", " ".join([text, *remarks]))
     if scratch is not None and scratch < min(tuned, base):
         text = (
             f"Training from scratch did better than fine-tuning: its validation loss is {scratch / tuned:.3g} times "
@@ -84,17 +84,34 @@ def judge(losses: Mapping[str, float | None], n_val: int, failure: str | None, h
     return Verdict("finetuned", " ".join([text, *remarks]))
 
 
+def _with_new_head(base: float | None, tuned: float | None, scratch: float | None, remarks: Sequence[str]) -> Verdict:
+    """The model with the head, by what the base gives too."""
+    if base is None or tuned is None:
+        text = "The model with the new head is kept; no validation structure has labels of what the base gives too."
+        return Verdict("finetuned", " ".join([text, *remarks]))
+    to_scratch = "" if scratch is None else f", and {tuned / scratch:.3g} times that of training from scratch"
+    text = (
+        "The model with the new head is kept: the validation loss of what the base gives too is "
+        f"{tuned / base:.3g} times that of the base with re-fitted references{to_scratch}."
+    )
+    return Verdict("finetuned", " ".join([text, *remarks]), HEAD_COSTS if tuned > base else ())
+
+
+def shared_terms(terms: Sequence[LossTerm], potentials: Iterable[Potential]) -> list[LossTerm]:
+    """Terms of the loss whose property all of the models give: losses are compared by these."""
+    given = [trainable_properties(potential.outputs) for potential in potentials]
+    return [term for term in terms if all(term.property in names for names in given)]
+
+
 def validation_loss(
     potential: Potential, store: GraphStore, val: Indices, terms: Sequence[LossTerm], units: LossUnits
 ) -> float | None:
-    """Loss on validation structures, by those of the terms that the model can give; None without labels."""
-    given = trainable_properties(potential.outputs)
-    shared = [term for term in terms if term.property in given]
-    if not shared or not len(val):
+    """Loss on validation structures by terms that the model gives; None without terms or labels."""
+    if not terms or not len(val):
         return None
     graphs = (store.batch(batch, potential.dtype) for batch in evaluation_batches(store.n_edges, val))
-    sums = error_sums(potential, graphs, shared, units)
-    return float(total_loss(shared, sums, sums[:, 2])) if sums[:, 2].any() else None
+    sums = error_sums(potential, graphs, terms, units)
+    return float(total_loss(terms, sums, sums[:, 2])) if sums[:, 2].any() else None
 
 
 def held_out_errors(potential: Potential, base: Potential, frames: Sequence[ase.Atoms]) -> dict[str, Any] | None:

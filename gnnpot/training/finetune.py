@@ -29,12 +29,12 @@ from gnnpot.report.metrics import part_metrics
 from gnnpot.report.terminal import rich_table, say
 from gnnpot.training.assembly import Trained, budget_of, objective, train
 from gnnpot.training.batches import batch_size_of
-from gnnpot.training.comparison import Verdict, held_out_errors, judge, validation_loss
+from gnnpot.training.comparison import Verdict, held_out_errors, judge, shared_terms, validation_loss
 from gnnpot.training.dataset import SPLIT_FILE, Dataset, read_dataset
 from gnnpot.training.evaluation import parity_of, trainable_properties
 from gnnpot.training.fit import FitResult, plan
 from gnnpot.training.folders import new_run_dir, no_empty_folder_left
-from gnnpot.training.heads import FACTS_OF_BACKBONE, learn_buffers, warn_of_missing_labels
+from gnnpot.training.heads import FACTS_OF_BACKBONE, frozen_names, learn_buffers, look_at_response_labels
 from gnnpot.training.inspection import inspect_data
 from gnnpot.training.preparation import graphs_of, prepare_model, prepare_store, threads_for
 from gnnpot.training.replay import (
@@ -47,8 +47,7 @@ from gnnpot.training.replay import (
     shipped_file,
 )
 from gnnpot.training.results import card_of, cost_of, errors_of_parts, origin_of, print_result, write_results
-from gnnpot.training.resume import checkpoint_of, completed, how_to_go_on, resumed_config, save_config
-from gnnpot.training.saving import TrainingInterrupted
+from gnnpot.training.resume import checkpoint_of, completed, resumed_config, save_config, telling_how_to_go_on
 from gnnpot.training.settings import checked_settings
 from gnnpot.training.starting import UNKNOWN, Start, elements_of, load_start, potential_to_tune
 from gnnpot.training.threads import limited_threads
@@ -80,7 +79,7 @@ def finetune(config: Mapping[str, Any]) -> FitResult:
         ConfigError: a key or value that does not fit, or a changed configuration on ``resume``.
         DataError: data that cannot be used, or of elements that the model cannot learn in addition.
         CheckpointError: no trained model there.
-        KeyboardInterrupt: Ctrl-C; what was learned is saved.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; what was learned is saved.
     """
     started = time.monotonic()
     is_main = getattr(rank_zero_only, "rank", 0) == 0
@@ -90,15 +89,12 @@ def finetune(config: Mapping[str, Any]) -> FitResult:
     with no_empty_folder_left(run_dir):
         task = _prepare(settings, run_dir, console, is_main)
     say(console, plan(task.settings, task.potential, run_dir, checkpoint))
-    with limited_threads(threads_for(task.settings, task.dataset, task.store, task.potential)):
-        try:
-            trained = _train(task, run_dir, checkpoint, console)
-            if not trained.is_main_process:
-                return FitResult(run_dir, run_dir / "model", {})
-            scratch = _scratch(task, run_dir, console) if _wants_scratch(task.settings, trained) else None
-        except TrainingInterrupted as interruption:
-            say(console, how_to_go_on(interruption, VERB, run_dir))
-            raise
+    threads = limited_threads(threads_for(task.settings, task.dataset, task.store, task.potential))
+    with threads, telling_how_to_go_on(console, VERB, run_dir):
+        trained = _train(task, run_dir, checkpoint, console)
+        if not trained.is_main_process:
+            return FitResult(run_dir, run_dir / "model", {})
+        scratch = _scratch(task, run_dir, console) if _wants_scratch(task.settings, trained) else None
         metrics = _conclude(task, trained, scratch, run_dir, started)
     _print(console, metrics, run_dir)
     return FitResult(run_dir, run_dir / "model", metrics)
@@ -152,7 +148,7 @@ def _prepare(settings: dict[str, Any], run_dir: Path, console: Console, is_main:
     potential = potential_to_tune(settings, dataset, start)
     if is_main:
         inspect_data(dataset, settings["loss"], console, trainable_properties(potential.outputs))
-        warn_of_missing_labels(settings, dataset)
+        look_at_response_labels(settings, dataset)
     replayed = old_frames(settings, "replay", REPLAY_FILES, start.base)
     moved = at_references_of(start.refitted, start.base, replayed, replay_refit(settings, start.base, replayed))
     training = replace(dataset, frames=joined([dataset.frames, moved]))
@@ -263,7 +259,8 @@ def _conclude(task: _Task, trained: Trained, scratch: _Scratch | None, run_dir: 
         models[SCRATCH], stores[SCRATCH] = scratch.potential, scratch.store
     terms, units = objective(task.settings, dataset, task.store, potential)
     val = dataset.parts.get("val", np.zeros(0, dtype=np.int64))
-    losses = {name: validation_loss(model, stores[name], val, terms, units) for name, model in models.items()}
+    shared = shared_terms(terms, models.values())
+    losses = {name: validation_loss(model, stores[name], val, shared, units) for name, model in models.items()}
     verdict = judge(losses, len(val), trained.failure, task.settings.get("head") is not None)
     kept = models[verdict.kept]
     parts, metrics = errors_of_parts(kept, dataset, stores[verdict.kept])
@@ -300,6 +297,7 @@ def _account(task: _Task, verdict: Verdict, errors: dict[str, dict[str, Any]], n
             "data": task.dataset.level_of_theory,
         },
         "kept": verdict.kept,
+        "new_head": settings.get("head") is not None,
         "verdict": verdict.text,
         "advice": list(verdict.advice),
         "models": errors,
@@ -307,7 +305,7 @@ def _account(task: _Task, verdict: Verdict, errors: dict[str, dict[str, Any]], n
         "learning_rate": task.potential.learning_rate if rate is None else rate,
         "layer_decay": task.tuning.layer_decay,
         "adapter_rank": settings["adapter_rank"],
-        "frozen": list(settings["freeze"]),
+        "frozen": list(frozen_names(settings)),
         "new_elements": list(task.start.new_elements),
         "replay": {"frames": len(task.tuning.replay), "fraction": task.tuning.replay_share},
     }
@@ -349,6 +347,8 @@ def _print_start(console: Console, start: Start, settings: dict[str, Any], of_da
     level = start.base.card.get("level_of_theory", UNKNOWN)
     say(console, f"fine-tuning {settings['checkpoint']} ({start.base.title})")
     say(console, f"level of theory: {level} of the checkpoint, {of_data} of the data (data.level_of_theory=NAME)")
+    if frozen_names(settings):
+        say(console, f"weights that stay: {', '.join(frozen_names(settings))} (freeze=[] lets all learn)")
     if start.new_elements:
         say(console, f"new elements, begun as copies of their nearest kin: {', '.join(start.new_elements)}")
     if start.refit is None:

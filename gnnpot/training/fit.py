@@ -20,16 +20,15 @@ from gnnpot.training.evaluation import trainable_properties
 from gnnpot.training.folders import new_run_dir, no_empty_folder_left
 from gnnpot.training.heads import (
     learn_buffers,
+    look_at_response_labels,
     trained_outputs,
-    warn_of_missing_labels,
     with_model_of_checkpoint,
 )
 from gnnpot.training.inspection import inspect_data
 from gnnpot.training.preparation import graphs_of, prepare_model, prepare_store, threads_for
 from gnnpot.training.progress import graph_progress
 from gnnpot.training.results import card_of, cost_of, errors_of_parts, origin_of, print_result, write_results
-from gnnpot.training.resume import checkpoint_of, completed, how_to_go_on, resumed_config, save_config
-from gnnpot.training.saving import TrainingInterrupted
+from gnnpot.training.resume import checkpoint_of, completed, resumed_config, save_config, telling_how_to_go_on
 from gnnpot.training.settings import checked_settings
 from gnnpot.training.threads import limited_threads
 
@@ -61,7 +60,7 @@ def fit(config: Mapping[str, Any]) -> FitResult:
         ConfigError: a key or value that does not fit, or a changed configuration on ``resume``.
         DataError: data that cannot be used.
         TrainingError: a loss that is no number, or a full disk.
-        KeyboardInterrupt: Ctrl-C; what was learned is saved.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; what was learned is saved.
     """
     started = time.monotonic()
     is_main = getattr(rank_zero_only, "rank", 0) == 0
@@ -73,7 +72,7 @@ def fit(config: Mapping[str, Any]) -> FitResult:
         if is_main:
             learned = trainable_properties(trained_outputs(settings, dataset))
             inspect_data(dataset, settings["loss"], console, learned)
-            warn_of_missing_labels(settings, dataset)
+            look_at_response_labels(settings, dataset)
         potential = prepare_model(settings, dataset)
         store = prepare_store(settings, dataset, potential, graph_progress(console))
         learn_buffers(potential, settings, graphs_of(store, dataset.parts["train"]))
@@ -82,13 +81,10 @@ def fit(config: Mapping[str, Any]) -> FitResult:
             dataset.split.save(run_dir / SPLIT_FILE)
     say(console, plan(settings, potential, run_dir, checkpoint))
     quiet = Console(quiet=True)
-    with limited_threads(threads_for(settings, dataset, store, potential)):
-        try:
-            shown = console if settings["trainer"]["progress"] else quiet
-            trained = train(settings, dataset, store, potential, run_dir, checkpoint, shown)
-        except TrainingInterrupted as interruption:
-            say(console, how_to_go_on(interruption, "fit", run_dir))
-            raise
+    threads = limited_threads(threads_for(settings, dataset, store, potential))
+    with threads, telling_how_to_go_on(console, "fit", run_dir):
+        shown = console if settings["trainer"]["progress"] else quiet
+        trained = train(settings, dataset, store, potential, run_dir, checkpoint, shown)
         if not trained.is_main_process:
             return FitResult(run_dir, run_dir / "model", {})
         parts, metrics = errors_of_parts(potential, dataset, store)

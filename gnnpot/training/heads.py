@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from gnnpot.config import build, check_class, compose, flatten
 from gnnpot.data.frames import entries_of, frame_names, labelled, numbers_of, selected
 from gnnpot.data.graph import AtomicGraph, cast, graph_from_atoms
-from gnnpot.errors import ConfigError, DataWarning
+from gnnpot.errors import ConfigError, DataError, DataWarning
 from gnnpot.keys import RESPONSE, TRAINABLE
 from gnnpot.kinds import checked_kinds, hints_of
 from gnnpot.models.heads import FAR_ENOUGH, ResponseHead
@@ -28,7 +28,7 @@ from gnnpot.training.dataset import Dataset, model_class
 FACTS_OF_BACKBONE = ("elements", "n_inputs")
 """Arguments of a head that follow from the model which carries it."""
 FROZEN = ("backbone",)
-"""Weights that stay where a trained model gets a head and nothing else is asked for."""
+"""Weights that stay where a trained model gets a head and neither ``freeze`` nor adapters are asked for."""
 
 
 def head_class(config: dict[str, Any]) -> type[ResponseHead] | None:
@@ -74,7 +74,7 @@ def trained_outputs(config: dict[str, Any], dataset: Dataset) -> frozenset[str]:
     of_model = model_class(config).outputs
     if head is None:
         return of_model
-    frozen = config["checkpoint"] is not None and config["freeze"] is None
+    frozen = frozen_names(config) == FROZEN
     return head.outputs | (frozenset() if frozen or not _has_energies(config, dataset) else of_model)
 
 
@@ -142,15 +142,22 @@ def _warn_of_shifted_charges(head: PolarizationHead, frames: Sequence[Atoms]) ->
         )
 
 
+def frozen_names(config: dict[str, Any]) -> Sequence[str]:
+    """Patterns of the weights that stay: those of ``freeze``, or what goes without saying."""
+    if config["freeze"] is not None:
+        patterns: Sequence[str] = config["freeze"]
+        return patterns
+    trains_head_alone = config["checkpoint"] is not None and config.get("head") is not None
+    return FROZEN if trains_head_alone and config.get("adapter_rank") is None else ()
+
+
 def freeze(potential: Potential, config: dict[str, Any]) -> None:
     """Hold the weights that ``freeze`` names: whole names, beginnings of them up to a dot, or patterns with ``*``.
 
     Raises:
         ConfigError: a name that no weight has, or no weight is left to train.
     """
-    patterns = config["freeze"]
-    if patterns is None:
-        patterns = FROZEN if config["checkpoint"] is not None else ()
+    patterns = frozen_names(config)
     if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
         raise ConfigError(f"freeze={patterns}: give a list of names, as freeze=[backbone]")
     names = [name for name, _ in potential.named_parameters()]
@@ -178,17 +185,19 @@ def learn_buffers(potential: Potential, config: dict[str, Any], graphs: Iterable
         potential.learn_from(graphs)
 
 
-def warn_of_missing_labels(config: dict[str, Any], dataset: Dataset) -> None:
-    """Say where a head has nothing to learn from, or its model gives Born charges alone (`DataWarning`)."""
+def look_at_response_labels(config: dict[str, Any], dataset: Dataset) -> None:
+    """Refuse a head that has nothing to learn from; say where its model gives Born charges alone (`DataWarning`).
+
+    Raises:
+        DataError: no training frame has Born charges or a polarization.
+    """
     if head_class(config) is None:
         return
     train = selected(dataset.frames, dataset.parts["train"])
     if not any(mask.any() for mask in labelled(train, RESPONSE).values()):
-        warnings.warn(
-            f"none of the {len(train)} training frames carries Born charges or a polarization: the head stays as it "
-            "was made, at random. Name their column, as data.keys={born_effective_charges: NAME}",
-            DataWarning,
-            stacklevel=2,
+        raise DataError(
+            f"none of the {len(train)} training frames carries Born charges or a polarization, from which a head "
+            "learns: name their column, as data.keys={born_effective_charges: NAME}, or leave head= out"
         )
     if config["checkpoint"] is None and not _has_energies(config, dataset):
         warnings.warn(

@@ -247,6 +247,12 @@ class LabelStatistics:
         found.born_scale = float(born.scale)
         return found
 
+    def completed_by(self, other: "LabelStatistics") -> "LabelStatistics":
+        """These, and of ``other`` the kinds of labels that are missing here."""
+        counts = {name: n or other.counts[name] for name, n in self.counts.items()}
+        of_forces, of_born = (self if self.counts[name] else other for name in ("forces", "born_effective_charges"))
+        return LabelStatistics(counts, of_forces.force_square_sum, of_born.born_scale)
+
     @property
     def units(self) -> LossUnits:
         """s and z; 1 where no label is known or all are equal."""

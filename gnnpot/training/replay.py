@@ -11,20 +11,24 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from gnnpot.data.bundled import bundled_path
-from gnnpot.data.frames import selected
+from gnnpot.data.frames import labelled, selected
 from gnnpot.data.graph import AtomicGraph, graph_from_atoms
 from gnnpot.data.labels import attach_labels, labels_of
 from gnnpot.data.opening import open_frames
-from gnnpot.errors import ConfigError, DataWarning
+from gnnpot.errors import ConfigError, DataError, DataWarning, UnknownElementError
 from gnnpot.models.potential import Potential
 from gnnpot.models.prediction import refuse_unfit
 from gnnpot.models.store import resolve
+from gnnpot.training.evaluation import trainable_properties
 from gnnpot.training.references import Refit, energy_scale_of, fit_references
 
 SHIPPED = "shipped"
 REPLAY_FILES = ("replay.extxyz.gz", "replay.extxyz")
 HELD_OUT_FILES = ("held_out.extxyz.gz", "held_out.extxyz")
 """Names of files beside a checkpoint: training frames to mix in again, frames that it was not trained on."""
+
+EXPECTED = ("energy", "forces")
+"""Labels without which old frames say little of what is forgotten."""
 
 REFERENCES = ("base", "fit")
 NOTABLE = 0.05
@@ -43,6 +47,7 @@ def old_frames(config: dict[str, Any], key: str, names: Sequence[str], potential
     Raises:
         ConfigError: ``shipped``, and the checkpoint comes without.
         UnknownElementError: a frame with an element that the model does not know.
+        DataError: no frame has a label of what the model learns.
     """
     path = config[key]["path"]
     if path is None:
@@ -63,8 +68,21 @@ def old_frames(config: dict[str, Any], key: str, names: Sequence[str], potential
         raise ConfigError(f"{key}.n_frames={n_wanted} must be at least 1")
     drawn = np.random.default_rng(int(config["seed"])).permutation(len(frames))[:n_wanted]
     chosen = list(selected(frames, np.sort(drawn)))
-    refuse_unfit(potential, chosen)
+    try:
+        refuse_unfit(potential, chosen)
+    except UnknownElementError as error:
+        raise UnknownElementError(f"{key}.path={path}: {error}") from None
+    _look_at_labels(f"{key}.path={path}", chosen, trainable_properties(potential.outputs))
     return chosen
+
+
+def _look_at_labels(place: str, frames: Sequence[ase.Atoms], properties: Sequence[str]) -> None:
+    """Refuse frames without any label of these properties; warn where all lack energy or forces (`DataWarning`)."""
+    missing = [name for name, mask in labelled(frames, properties).items() if not mask.any()]
+    if len(missing) == len(properties):
+        raise DataError(f"{place}: none of the {len(frames)} frames has {' or '.join(missing)}; give labeled frames")
+    if told := [name for name in missing if name in EXPECTED]:
+        warnings.warn(f"{place}: none of the {len(frames)} frames has {' or '.join(told)}", DataWarning, stacklevel=3)
 
 
 def replay_refit(config: dict[str, Any], base: Potential, frames: Sequence[ase.Atoms]) -> Refit | None:

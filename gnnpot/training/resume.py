@@ -1,14 +1,18 @@
 """Going on with a training: which configuration holds, and what may have changed since."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from rich.console import Console
 
 from gnnpot.config import compose, flatten, nearest_key
 from gnnpot.data.files import replacing
 from gnnpot.errors import ConfigError, TrainingError
+from gnnpot.report.terminal import say
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINT_FILE = "last.ckpt"
@@ -171,14 +175,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+@contextmanager
+def telling_how_to_go_on(console: Console, verb: str, run_dir: Path) -> Iterator[None]:
+    """At Ctrl-C and SIGTERM say what to type, where something is saved to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        if (run_dir / CHECKPOINT_FILE).is_file():
+            say(console, how_to_go_on(interruption, verb, run_dir))
+        raise
+
+
 def how_to_go_on(interruption: BaseException, verb: str, run_dir: Path) -> str:
-    """What to type after Ctrl-C.
+    """What to type after an interruption.
 
     >>> print(how_to_go_on(KeyboardInterrupt("interrupted after 3 steps and saved"), "fit", Path("runs/a")))
     interrupted after 3 steps and saved; go on with
       gnnpot fit resume=runs/a
     The best model so far is in runs/a/model
     """
-    return (
-        f"{interruption}; go on with\n  gnnpot {verb} resume={run_dir}\nThe best model so far is in {run_dir / 'model'}"
-    )
+    what = str(interruption) or "interrupted"
+    return f"{what}; go on with\n  gnnpot {verb} resume={run_dir}\nThe best model so far is in {run_dir / 'model'}"

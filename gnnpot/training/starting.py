@@ -90,7 +90,7 @@ def potential_to_tune(config: dict[str, Any], dataset: Dataset, start: Start) ->
             graphs = graphs_of(start.store, dataset.parts["train"])
             if isinstance(potential, ResponsePotential):
                 potential.learn_response_from(graphs)
-        freeze(potential, {**config, "freeze": config["freeze"] or []})
+        freeze(potential, config)
         if config["adapter_rank"] is None:
             trains_head_alone = isinstance(potential, ResponsePotential) and is_frozen(potential.backbone)
             potential.learning_rate *= 1.0 if trains_head_alone else RATE_SHARE

@@ -18,7 +18,7 @@ from ase.io import write
 
 from gnnpot.data.labels import labels_of
 from gnnpot.data.readers import read
-from gnnpot.errors import ConfigError, DataWarning, UnknownElementError
+from gnnpot.errors import ConfigError, DataError, DataWarning, UnknownElementError
 from gnnpot.models.prediction import predict
 from gnnpot.models.store import load, read_card, save
 from gnnpot.report.html import write_report
@@ -254,6 +254,34 @@ def test_replay_of_another_zero_is_noticed_and_fitted(tuned: Tuned, tmp_path: Pa
     assert losses[1] < 0.1 * losses[0]
 
 
+def test_replay_teaches_what_the_new_data_lack(tuned: Tuned, base: Path, tmp_path: Path) -> None:
+    """Without labels of the stress in the new data, that of old frames is still learned."""
+    frames = copper(12, seed=2)
+    for atoms in frames:
+        del atoms.calc.results["stress"]
+    write(tmp_path / "bare.extxyz", frames, format="extxyz")
+    data = {"path": str(tmp_path / "bare.extxyz")}
+    result = finetune(tuned(data=data, replay={"path": str(base.parent / "old.extxyz")}))
+    assert np.isfinite(read_log(result.run_dir / "log.csv")["train_stress_mae_gpa"][1:]).all()
+    alone = finetune(tuned("alone", data=data))
+    assert "train_stress_mae_gpa" not in read_log(alone.run_dir / "log.csv")
+
+
+def test_old_frames_without_labels_are_refused_or_told(tuned: Tuned, tmp_path: Path) -> None:
+    bare = [bulk("Cu", a=3.6 + 0.01 * k) for k in range(6)]
+    write(tmp_path / "bare.extxyz", bare, format="extxyz")
+    with pytest.raises(DataError, match=r"replay\.path=.*bare\.extxyz: none of the 6 frames has .*energy.*forces"):
+        finetune(tuned(replay={"path": str(tmp_path / "bare.extxyz")}))
+    for atoms in bare:
+        atoms.calc = SinglePointCalculator(atoms, energy=-3.0)
+    write(tmp_path / "energies.extxyz", bare, format="extxyz")
+    with pytest.warns(DataWarning, match=r"forgetting\.path=.*: none of the 6 frames has forces"):
+        finetune(tuned(forgetting={"path": str(tmp_path / "energies.extxyz")}))
+    write(tmp_path / "silver.extxyz", silver(2), format="extxyz")
+    with pytest.raises(UnknownElementError, match=r"replay\.path=.*silver\.extxyz.*Ag"):
+        finetune(tuned("other", replay={"path": str(tmp_path / "silver.extxyz")}))
+
+
 def silver(n: int) -> list[ase.Atoms]:
     frames = []
     for seed in range(n):
@@ -317,9 +345,16 @@ def test_a_head_on_the_trained_model_and_a_model_with_a_head(tuned: Tuned, tmp_p
         "hidden": 4,
     }
     result = finetune(tuned(data={"path": str(path)}, head=head))
-    assert result.metrics["finetuning"]["kept"] == "finetuned"
+    account = result.metrics["finetuning"]
+    assert (account["kept"], account["frozen"], account["new_head"]) == ("finetuned", ["backbone"], True)
+    assert account["models"]["finetuned"]["validation_loss"] == account["models"]["base_refitted"]["validation_loss"]
+    assert "1 times that of the base" in account["verdict"]
     assert "born_effective_charges" in load(result.model).outputs
     assert result.metrics["test"]["born_mae_e"] < 0.1
+    along = finetune(tuned("along", data={"path": str(path)}, head=head, freeze=[]))
+    assert along.metrics["finetuning"]["frozen"] == []
+    learned = ["train_forces_mae_mev_per_ang" in read_log(run.run_dir / "log.csv") for run in (result, along)]
+    assert learned == [False, True]
     again = finetune(tuned("again", checkpoint=str(result.model), data={"path": str(path)}, compare={"scratch": True}))
     scratch = load(tmp_path / "again" / "scratch" / "model")
     assert scratch.arguments()["head"] == load(again.model).arguments()["head"]
@@ -361,6 +396,11 @@ def test_going_on_within_the_training_from_scratch(
         with pytest.raises(KeyboardInterrupt):
             finetune(tuned("stopped", compare={"scratch": True}))
     assert f"gnnpot finetune resume={tmp_path / 'stopped'}" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr("gnnpot.training.finetune._conclude", lambda *task: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            finetune({"resume": str(tmp_path / "stopped")})
+    assert f"interrupted; go on with\n  gnnpot finetune resume={tmp_path / 'stopped'}" in capsys.readouterr().out
     assert (tmp_path / "stopped" / "scratch" / "last.ckpt").is_file()
     stopped = finetune({"resume": str(tmp_path / "stopped")})
     straight = finetune(tuned("straight", compare={"scratch": True}))

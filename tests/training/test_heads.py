@@ -20,7 +20,7 @@ from gnnpot.data.graph import graph_from_atoms
 from gnnpot.data.labels import labels_of
 from gnnpot.data.readers import read
 from gnnpot.data.writers import write_extxyz
-from gnnpot.errors import ConfigError, DataWarning, PropertyNotAvailableError
+from gnnpot.errors import ConfigError, DataError, DataWarning, PropertyNotAvailableError
 from gnnpot.models.heads import with_sum_rule
 from gnnpot.models.prediction import predict
 from gnnpot.models.properties import derive
@@ -167,10 +167,8 @@ def test_some_frames_with_born_charges(settings: Settings, frames: list[ase.Atom
 
 def test_no_frame_with_born_charges(settings: Settings, frames: list[ase.Atoms], head: str, tmp_path: Path) -> None:
     path = written(tmp_path / "none.xyz", frames, lambda k: ALL[:3])
-    with pytest.warns(DataWarning, match="the head stays as it was made"):
-        result = fit(settings(head=with_head(head), data={"path": path}))
-    assert "born_rmse_e" not in result.metrics["test"]
-    assert result.metrics["test"]["forces_mae_mev_per_ang"] > 0.0
+    with pytest.raises(DataError, match=r"Born charges or a polarization.*data\.keys=\{born_effective_charges: NAME\}"):
+        fit(settings(head=with_head(head), data={"path": path}))
 
 
 def test_born_charges_alone(settings: Settings, frames: list[ase.Atoms], head: str, tmp_path: Path) -> None:
