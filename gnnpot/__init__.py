@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from gnnpot.apps.calculator import Calculator
     from gnnpot.apps.check import check
     from gnnpot.apps.data_check import check_data
-    from gnnpot.apps.data_files import convert_data, import_data, label_data, split_data
+    from gnnpot.apps.data_files import convert_data, import_data, split_data
     from gnnpot.apps.evaluate import evaluate
     from gnnpot.apps.info import info
+    from gnnpot.apps.labeling import label_data
     from gnnpot.apps.md import md
     from gnnpot.apps.phonon import phonon
     from gnnpot.apps.relax import relax
@@ -51,7 +52,7 @@ PUBLIC = {
     "fit": "gnnpot.training.fit",
     "import_data": "gnnpot.apps.data_files",
     "info": "gnnpot.apps.info",
-    "label_data": "gnnpot.apps.data_files",
+    "label_data": "gnnpot.apps.labeling",
     "load": "gnnpot.models.store",
     "md": "gnnpot.apps.md",
     "phonon": "gnnpot.apps.phonon",

@@ -130,9 +130,14 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 
     >>> nearest_key("modle", ["model.cutoff", "model.elements", "seed"])
     "did you mean 'model'?"
+    >>> nearest_key("model.cutoff", ["model.charge", "seed"])
+    'known: model.charge'
     """
     names = set(known)
     groups = {name.rpartition(".")[0] for name in names} - {""}
+    group = key.rpartition(".")[0]
+    if group in groups:
+        return did_you_mean(key, {name for name in names if name.startswith(f"{group}.")})
     return did_you_mean(key, names | groups)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gnnpot.apps.data_check import check_data
-from gnnpot.apps.data_files import convert_data, import_data, label_data, split_data
+from gnnpot.apps.data_files import convert_data, import_data, split_data
+from gnnpot.apps.labeling import label_data
 from gnnpot.data.splits import SplitKind
 from gnnpot.errors import ConfigError, did_you_mean
 

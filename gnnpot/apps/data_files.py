@@ -1,15 +1,13 @@
-"""Data from one form into another: `import_data`, `label_data`, `convert_data`, `split_data`."""
+"""Data from one form into another: `import_data`, `convert_data`, `split_data`."""
 
-import importlib.metadata
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 from rich.console import Console
 
-from gnnpot.apps.foreign import calculator_named, predicted_by
 from gnnpot.apps.progress import StepProgress
 from gnnpot.data.bundled import bundled_path
 from gnnpot.data.destinations import write_data
@@ -17,13 +15,12 @@ from gnnpot.data.frame_store import FrameStore
 from gnnpot.data.frames import Frames, atom_counts, selected, where
 from gnnpot.data.import_sources import FileSource, JsonSource
 from gnnpot.data.importing import Source, import_frames
-from gnnpot.data.labels import attach_labels, frame_name
 from gnnpot.data.mp_api import MaterialsProject, connect
 from gnnpot.data.mp_layouts import LAYOUTS, UNCORRECTED
 from gnnpot.data.opening import open_frames
 from gnnpot.data.readers.sources import PathLike, source_files
 from gnnpot.data.splits import Split, SplitKind, split_frames
-from gnnpot.errors import ConfigError, DataError
+from gnnpot.errors import ConfigError
 from gnnpot.report.page import Column, Table
 from gnnpot.report.terminal import rich_table, say
 
@@ -31,9 +28,6 @@ Paths = PathLike | Sequence[PathLike]
 
 MEGABYTE = 1_000_000
 SPLIT_FILE = "split.json"
-LABEL_CALCULATOR = "label_calculator"
-LABEL_VERSION = "label_version"
-LABEL_LICENCE = "label_licence"
 
 
 def import_data(
@@ -80,48 +74,6 @@ def import_data(
         console.print(rich_table(table))
     say(console, f"{len(store):,} frames in {store.folder}; to train on them: gnnpot fit data.path={store.folder}")
     return store
-
-
-def label_data(
-    path: Paths,
-    output: str | Path,
-    calculator: str | Any,
-    arguments: Mapping[str, Any] | None = None,
-    licence: str | None = None,
-    units: Mapping[str, str] | None = None,
-    skip_broken: bool = False,
-) -> Path:
-    """Label frames with energies, forces and stress of an ASE calculator; labels that they had are left out.
-
-    Every frame says who labeled it: ``label_calculator``, ``label_version`` (of its package) and ``label_licence``.
-
-    Args:
-        path: files or frame stores.
-        output: as of `convert_data`.
-        calculator: dotted name of a class, as ``chgnet.model.dynamics.CHGNetCalculator``, or a calculator.
-        arguments: of its constructor.
-        licence: of its weights.
-        units: of files whose format leaves the length open.
-        skip_broken: leave out frames that the calculator cannot compute, and say how many.
-
-    Raises:
-        ConfigError: a class that cannot be imported or does not take the arguments.
-        DataError: files that cannot be read, or a frame that the calculator cannot compute.
-    """
-    named = isinstance(calculator, str)
-    teacher = calculator_named(calculator, arguments or {}, "calculator=") if named else calculator
-    frames = open_paths(path, None, units, None, None)
-    facts = _teacher_facts(calculator if named else type(teacher), licence)
-    console = Console()
-    failed: list[str] | None = [] if skip_broken else None
-    with StepProgress("label", len(frames), console, noun="frames") as bar:
-        labeled = _labelled(frames, teacher, facts, bar, failed)
-        written = write_data(output, labeled, {"title": "labeled frames", **facts})
-    n_failed = len(failed or [])
-    say(console, f"{len(frames) - n_failed:,} frames labeled by {facts[LABEL_CALCULATOR]} written to {written}")
-    if failed:
-        say(console, f"{n_failed:,} of {len(frames):,} frames are left out, the first: {failed[0]}")
-    return written
 
 
 def convert_data(
@@ -273,48 +225,3 @@ def open_paths(
         for atoms in frames:
             atoms.info["source"] = names.get(atoms.info["source"], atoms.info["source"])
     return frames
-
-
-def _labelled(
-    frames: Sequence[Atoms],
-    teacher: Any,
-    facts: Mapping[str, str],
-    bar: StepProgress,
-    failed: list[str] | None,
-) -> Iterator[Atoms]:
-    """Frames with the teacher's labels; what it cannot compute is noted in ``failed``, or raised where that is None."""
-    for number, frame in enumerate(frames, start=1):
-        try:
-            yield _taught(frame, teacher, facts)
-        except DataError as error:
-            if failed is None:
-                raise
-            failed.append(str(error))
-        if bar.wants_figures(number):
-            bar.update(number, "")
-
-
-def _taught(frame: Atoms, teacher: Any, facts: Mapping[str, str]) -> Atoms:
-    try:
-        found = predicted_by(teacher, frame)
-    except Exception as error:
-        raise DataError(
-            f"{frame_name(frame)}: {facts[LABEL_CALCULATOR]} fails ({type(error).__name__}: {error}); skip_broken=true "
-            "leaves such frames out"
-        ) from error
-    if not {"energy", "forces"} & found.keys():
-        raise DataError(f"{frame_name(frame)}: {facts[LABEL_CALCULATOR]} gives neither energy nor forces")
-    atoms = frame.copy()
-    attach_labels(atoms, found)
-    atoms.info |= facts
-    return atoms
-
-
-def _teacher_facts(calculator: str | type[Any], licence: str | None) -> dict[str, str]:
-    """Name, version of the package and licence of a calculator."""
-    name = calculator if isinstance(calculator, str) else f"{calculator.__module__}.{calculator.__qualname__}"
-    try:
-        version = importlib.metadata.version(name.partition(".")[0])
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
-    return {LABEL_CALCULATOR: name, LABEL_VERSION: version, LABEL_LICENCE: licence or "not stated"}

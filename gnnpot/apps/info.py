@@ -77,7 +77,8 @@ def pretrained_table(cards: Mapping[str, Mapping[str, Any]]) -> Table:
     >>> pretrained_table({"tiny": card}).rows
     (('tiny', 'SchNet', '–', 'Li, O', '–', '–', '–', 'fetched once'),)
     """
-    errors = [f"{PROPERTIES[name].title} ({PROPERTIES[name].report_unit})" for name in JUDGED]
+    errors = [PROPERTIES[name].title for name in JUDGED]
+    units = ", ".join(f"{PROPERTIES[name].title} in {PROPERTIES[name].report_unit}" for name in JUDGED)
     columns = (
         *(Column(title, is_number=False) for title in ("name", "model")),
         Column("parameters"),
@@ -94,12 +95,13 @@ def pretrained_table(cards: Mapping[str, Mapping[str, Any]]) -> Table:
                 name,
                 _model_name(card),
                 f"{n_parameters:,}" if n_parameters else MISSING,
-                _elements(card) if len(symbols) <= FEW else f"{len(symbols)} elements",
+                _elements(card) if len(symbols) <= FEW else f"{len(symbols)}",
                 *(significant(test.get(metric_name(key, "mae"))) for key in JUDGED),
                 "fetched once" if "weights_url" in card else "shipped",
             )
         )
-    return Table(columns, tuple(rows), title="shipped models: checkpoint=NAME, gnnpot info NAME")
+    caption = f"Errors on all held-out frames together: {units}. `gnnpot info NAME` tells their sources apart."
+    return Table(columns, tuple(rows), caption=caption, title="shipped models: checkpoint=NAME, gnnpot info NAME")
 
 
 def _checkpoint(path: str | Path) -> dict[str, Any]:

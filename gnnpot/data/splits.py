@@ -234,9 +234,10 @@ def _part_sizes(n: int, shares: tuple[float, ...], what: str) -> IntArray:
     """Whole numbers that add up to n, in proportion to the shares (largest remainders), none of them 0."""
     wanted = np.array(shares) > 0
     if n < wanted.sum():
+        fewer = "[0.8,0.2,0]" if n > 1 else "[1,0,0]"
         raise DataError(
-            f"{n} {what} cannot be split into {wanted.sum()} parts; give more data, or leave a part "
-            "out, as data.split.fractions=[0.8,0.2,0]"
+            f"{n} {what} cannot be split into {wanted.sum()} parts; give more data, or leave parts out, as "
+            f"data.split.fractions={fewer}"
         )
     exact = n * np.array(shares)
     sizes = np.where(wanted, np.maximum(np.floor(exact), 1), 0).astype(np.int64)

@@ -10,7 +10,8 @@ from ase.calculators.emt import EMT
 
 from gnnpot.apps.data import KINDS, data
 from gnnpot.apps.data_check import check_data
-from gnnpot.apps.data_files import convert_data, label_data, split_data
+from gnnpot.apps.data_files import convert_data, split_data
+from gnnpot.apps.labeling import label_data
 from gnnpot.cli import main
 from gnnpot.data.frame_store import FrameStore
 from gnnpot.data.frame_writer import write_frames
@@ -95,6 +96,58 @@ def test_a_frame_that_the_calculator_cannot_compute(tmp_path):
     assert not (tmp_path / "taught.extxyz").exists()
     label_data(path, tmp_path / "taught.extxyz", "ase.calculators.emt.EMT", skip_broken=True)
     assert len(read(tmp_path / "taught.extxyz")) == 1
+
+
+class Moody(EMT):
+    """Counts what it computes; fails, or answers with nothing, where told."""
+
+    def __init__(self, fails_at=None, is_silent=False):
+        super().__init__()
+        self.n_computed, self.fails_at, self.is_silent = 0, fails_at, is_silent
+
+    def calculate(self, *words, **options):
+        super().calculate(*words, **options)
+        self.n_computed += 1
+        if self.n_computed == self.fails_at:
+            raise RuntimeError("not converged")
+        if self.is_silent:
+            self.results["energy"] = float("nan")
+
+
+@pytest.mark.parametrize("name", ["taught.extxyz", "taught"])
+def test_a_broken_labeling_goes_on(tmp_path, copper, name, capsys):
+    output, journal = tmp_path / name, tmp_path / f"{name}.labels.jsonl"
+    frames = read(copper)
+    with pytest.raises(DataError, match=r"frame 4: .*not converged.*\. 4 labeled frames are kept in .*goes on"):
+        label_data(copper, output, Moody(fails_at=5))
+    assert journal.is_file() and not output.exists()
+    with journal.open("a") as file:
+        file.write('{"frame": 4, "struc')
+    teacher = Moody()
+    label_data(copper, output, teacher)
+    assert teacher.n_computed == len(frames) - 4
+    assert not journal.exists()
+    straight = read(label_data(copper, tmp_path / "straight.extxyz", Moody()))
+    taught = read(output) if output.is_file() else list(FrameStore(output))
+    for one, other in zip(taught, straight, strict=True):
+        assert labels_of(one)["energy"] == pytest.approx(labels_of(other)["energy"], abs=1e-8)
+        np.testing.assert_allclose(labels_of(one)["forces"], labels_of(other)["forces"], atol=1e-8)
+
+
+def test_kept_labels_of_others_are_refused(tmp_path, copper):
+    with pytest.raises(DataError, match="1 labeled frames are kept"):
+        label_data(copper, tmp_path / "a.extxyz", Moody(fails_at=2))
+    with pytest.raises(DataError, match=r"a\.extxyz\.labels\.jsonl holds labels of .*Moody.*delete it to begin anew"):
+        label_data(copper, tmp_path / "a.extxyz", "ase.calculators.emt.EMT")
+    other = write_extxyz(tmp_path / "other.extxyz", [bulk("Cu", a=3.7)] * 3)
+    with pytest.raises(DataError, match=r"holds labels of other structures than .*other\.extxyz, frame 0"):
+        label_data(other, tmp_path / "a.extxyz", Moody())
+
+
+def test_an_answer_that_is_no_number_is_no_label(tmp_path, copper):
+    with pytest.raises(DataError, match="gives energy that are no finite numbers; skip_broken=true"):
+        label_data(copper, tmp_path / "a.extxyz", Moody(is_silent=True))
+    assert list(tmp_path.glob("a.extxyz*")) == []
 
 
 def test_a_calculator_that_does_not_exist(tmp_path, copper):
