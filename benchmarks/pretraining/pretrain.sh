@@ -94,7 +94,7 @@ stage fit "$latest" "${rounds[0]}" experiment=mp_pretrain "${model[@]}" \
     "data.path=[$labelled]" "data.split.fractions=[0.97,0.03,0]" "${of_teacher[@]}"
 for ((round = 2; round <= ${#rounds[@]}; round++)); do
     stage finetune "$name-teacher-$round" "${rounds[round - 1]}" "checkpoint=runs/$latest" compare.scratch=false \
-        "data.train_path=[$labelled]" data.val_path=mp_val_forces.xyz "${of_files[@]}" optimizer.lr=0.002 "${of_teacher[@]}"
+        "data.train_path=[$labelled]" data.val_path=mp_val_forces.xyz "${of_files[@]}" optimizer.lr=0.001 "${of_teacher[@]}"
     latest=$name-teacher-$round
 done
 stage finetune "$name" "$minutes" "checkpoint=runs/$latest" "${files[@]}" compare.scratch=false \
