@@ -96,6 +96,7 @@ class LabelJournal:
         self.n_kept = self._count() if self.path.is_file() else 0
         self._kept = self._read(self.n_kept)
         self._next = next(self._kept, None)
+        self._is_of_others = False
 
     def _count(self) -> int:
         """Number of frames that are kept; a last line that is not whole is cut off."""
@@ -129,7 +130,7 @@ class LabelJournal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._file.close()
-        if error is None:
+        if error is None or self._is_of_others:
             return
         if self.n_kept == 0:
             self.path.unlink(missing_ok=True)
@@ -145,10 +146,13 @@ class LabelJournal:
         Raises:
             DataError: those of this number are of another structure.
         """
+        while self._next is not None and self._next["frame"] < number:
+            self._next = next(self._kept, None)
         entry = self._next
         if entry is None or entry["frame"] != number:
             return None
         if entry["structure"] != _fingerprint(frame):
+            self._is_of_others = True
             raise DataError(
                 f"{self.path} holds labels of other structures than {frame_name(frame)}: delete it to begin anew"
             )

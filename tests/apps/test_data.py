@@ -140,8 +140,30 @@ def test_kept_labels_of_others_are_refused(tmp_path, copper):
     with pytest.raises(DataError, match=r"a\.extxyz\.labels\.jsonl holds labels of .*Moody.*delete it to begin anew"):
         label_data(copper, tmp_path / "a.extxyz", "ase.calculators.emt.EMT")
     other = write_extxyz(tmp_path / "other.extxyz", [bulk("Cu", a=3.7)] * 3)
-    with pytest.raises(DataError, match=r"holds labels of other structures than .*other\.extxyz, frame 0"):
+    with pytest.raises(DataError, match=r"of other structures than .*other\.extxyz, frame 0: delete .*anew$"):
         label_data(other, tmp_path / "a.extxyz", Moody())
+
+
+def test_a_frame_that_failed_before_is_computed_once_more(tmp_path, copper):
+    """What was left out, and then computed, stands behind later frames in the journal."""
+
+    class Broken(Moody):
+        def calculate(self, *words, **options):
+            super().calculate(*words, **options)
+            if self.n_computed == self.stops_at:
+                raise KeyboardInterrupt
+
+    for fails_at, stops_at in ((3, 8), (None, 5)):
+        teacher = Broken(fails_at)
+        teacher.stops_at = stops_at
+        with pytest.raises(KeyboardInterrupt):
+            label_data(copper, tmp_path / "a.extxyz", teacher, skip_broken=True)
+    lines = (tmp_path / "a.extxyz.labels.jsonl").read_text().splitlines()[1:]
+    assert [json.loads(line)["frame"] for line in lines] == [0, 1, 3, 4, 5, 6, 2, 7, 8, 9]
+    last = Broken()
+    last.stops_at = None
+    assert len(read(label_data(copper, tmp_path / "a.extxyz", last))) == 24
+    assert last.n_computed == 24 - 10 + 1
 
 
 def test_an_answer_that_is_no_number_is_no_label(tmp_path, copper):
