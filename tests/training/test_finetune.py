@@ -382,8 +382,11 @@ def test_what_does_not_fit_is_named(tuned: Tuned, change: dict[str, Any], messag
 def test_going_on_within_the_training_from_scratch(
     tuned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C while the comparison is trained: the fine-tuning is not done again."""
+    """Ctrl-C while the comparison is trained, and again after it: the fine-tuning is not done again."""
     step, steps = TrainingModule.training_step, []
+
+    def stopping(*task: Any) -> None:
+        raise KeyboardInterrupt
 
     def interrupting(module: TrainingModule, batch: Any, batch_idx: int) -> None:
         steps.append(batch_idx)
@@ -397,7 +400,7 @@ def test_going_on_within_the_training_from_scratch(
             finetune(tuned("stopped", compare={"scratch": True}))
     assert f"gnnpot finetune resume={tmp_path / 'stopped'}" in capsys.readouterr().out
     with monkeypatch.context() as patch:
-        patch.setattr("gnnpot.training.finetune._conclude", lambda *task: signal.raise_signal(signal.SIGINT))
+        patch.setattr("gnnpot.training.finetune._conclude", stopping)
         with pytest.raises(KeyboardInterrupt):
             finetune({"resume": str(tmp_path / "stopped")})
     assert f"interrupted; go on with\n  gnnpot finetune resume={tmp_path / 'stopped'}" in capsys.readouterr().out
