@@ -23,7 +23,7 @@ from gnnpot.keys import GPA_PER_EV_PER_CUBIC_ANGSTROM, PROPERTIES, metric_name
 from gnnpot.models.prediction import default_properties
 from gnnpot.models.store import load, pretrained_names, read_card, resolve
 from gnnpot.report.facts import facts_table
-from gnnpot.report.formatting import MISSING, significant
+from gnnpot.report.formatting import significant
 from gnnpot.report.metrics import label_counts
 from gnnpot.report.model_card import JUDGED, held_out_table
 from gnnpot.report.page import Column, Table
@@ -75,26 +75,24 @@ def pretrained_table(cards: Mapping[str, Mapping[str, Any]]) -> Table:
 
     >>> card = {"model": {"_target_": "gnnpot.models.schnet.SchNet"}, "elements": ["Li", "O"], "weights_url": "https://a"}
     >>> pretrained_table({"tiny": card}).rows
-    (('tiny', 'SchNet', '–', 'Li, O', '–', '–', '–', 'fetched once'),)
+    (('tiny', 'SchNet', 'Li, O', '–', '–', '–', 'fetched once'),)
     """
     errors = [PROPERTIES[name].title for name in JUDGED]
     units = ", ".join(f"{PROPERTIES[name].title} in {PROPERTIES[name].report_unit}" for name in JUDGED)
     columns = (
         *(Column(title, is_number=False) for title in ("name", "model")),
-        Column("parameters"),
         Column("elements", is_number=False),
         *(Column(title, "held-out MAE") for title in errors),
         Column("weights", is_number=False),
     )
     rows = []
     for name, card in cards.items():
-        symbols, n_parameters = card.get("elements", []), (card.get("provenance") or {}).get("n_parameters")
+        symbols = card.get("elements", [])
         test = (card.get("metrics") or {}).get("test") or {}
         rows.append(
             (
                 name,
                 _model_name(card),
-                f"{n_parameters:,}" if n_parameters else MISSING,
                 _elements(card) if len(symbols) <= FEW else f"{len(symbols)}",
                 *(significant(test.get(metric_name(key, "mae"))) for key in JUDGED),
                 "fetched once" if "weights_url" in card else "shipped",
