@@ -139,7 +139,7 @@ def uses(frames: list[ase.Atoms]) -> dict[str, list[str]]:
             "results without fine-tuning where errors as in the tables below matter",
             "energies of different compositions against each other: labels of GGA and GGA+U stand side by side, "
             "without the corrections of Materials Project",
-            "surfaces, molecules, charged defects, magnetic order: no frame is of that kind",
+            "surfaces, molecules, charged defects, magnetic order: no real frame is of that kind",
             "forces above 20 eV/Å and stresses above 100 GPa, which were left out",
             f"elements that fewer than {FEW} training structures hold: {', '.join(rare) or 'there is none'}",
         ],

@@ -1,6 +1,5 @@
 """Frames with the labels of another calculator: `label_data`; what is computed is kept until all is written."""
 
-import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from gnnpot.apps.data_files import Paths, open_paths
 from gnnpot.apps.foreign import calculator_named, predicted_by
 from gnnpot.apps.progress import StepProgress
 from gnnpot.data.destinations import write_data
+from gnnpot.data.hashing import data_sha256
 from gnnpot.data.labels import attach_labels, frame_name
 from gnnpot.errors import DataError
 from gnnpot.report.terminal import say
@@ -151,7 +151,7 @@ class LabelJournal:
         entry = self._next
         if entry is None or entry["frame"] != number:
             return None
-        if entry["structure"] != _fingerprint(frame):
+        if entry["structure"] != data_sha256([frame]):
             self._is_of_others = True
             raise DataError(
                 f"{self.path} holds labels of other structures than {frame_name(frame)}: delete it to begin anew"
@@ -162,7 +162,7 @@ class LabelJournal:
     def keep(self, number: int, frame: Atoms, labels: Mapping[str, Any]) -> None:
         """Write the labels of a frame."""
         plain = {name: np.asarray(value).tolist() for name, value in labels.items()}
-        self._write(json.dumps({"frame": number, "structure": _fingerprint(frame), "labels": plain}))
+        self._write(json.dumps({"frame": number, "structure": data_sha256([frame]), "labels": plain}))
         self.n_kept += 1
 
     def _write(self, line: str) -> None:
@@ -220,12 +220,6 @@ def _taught(frame: Atoms, teacher: Any, name: str) -> dict[str, Any]:
                 "frames out"
             )
     return found
-
-
-def _fingerprint(frame: Atoms) -> str:
-    """Of elements, positions, cell and periodicity."""
-    parts = (frame.numbers.astype("<i8"), frame.positions.astype("<f8"), frame.cell.array.astype("<f8"), frame.pbc)
-    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:16]
 
 
 def _teacher_facts(calculator: str | type[Any], licence: str | None) -> dict[str, str]:

@@ -62,13 +62,13 @@ def judge(losses: Mapping[str, float | None], n_val: int, failure: str | None, h
     """
     base, tuned, scratch = (losses.get(name) for name in ("base_refitted", "finetuned", "scratch"))
     remarks = [f"The fine-tuning broke off: {failure}."] if failure else []
+    if n_val < FEW and base is not None and tuned is not None:
+        remarks.append(f"Only {n_val} validation structure{'s decide' if n_val > 1 else ' decides'} this.")
     if has_new_head:
         return _with_new_head(base, tuned, scratch, remarks)
     if base is None or tuned is None:
         text = "No label of a validation structure tells whether fine-tuning helped: its last weights are kept."
         return Verdict("finetuned", " ".join([text, *remarks]), WITHOUT_LABELS)
-    if n_val < FEW:
-        remarks.append(f"Only {n_val} validation structure{'s decide' if n_val > 1 else ' decides'} this.")
     to_base = f"{tuned / base:.3g} times that of the base with re-fitted references"
     if scratch is not None and scratch < min(tuned, base):
         text = (

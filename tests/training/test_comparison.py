@@ -35,5 +35,6 @@ def test_a_new_head_is_not_thrown_away() -> None:
     assert "1.2 times that of the base" in verdict.text and "12 times that of training from scratch" in verdict.text
     assert "freeze=null" in verdict.advice[0]
     assert not judge({"base_refitted": 1.0, "finetuned": 1.0}, 20, None, has_new_head=True).advice
+    assert "Only 2 validation" in judge({"base_refitted": 1.0, "finetuned": 1.0}, 2, None, has_new_head=True).text
     alone = judge({"base_refitted": None, "finetuned": None}, 20, None, has_new_head=True)
     assert "no validation structure has labels of what the base gives too" in alone.text
