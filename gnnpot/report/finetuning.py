@@ -120,7 +120,8 @@ def _reference_blocks(account: Account) -> tuple[Block, ...]:
 
 def _reason(account: Account) -> str:
     """Why the model that is kept was chosen."""
-    return "The model with the new head is kept" if account.get("new_head") else "The lowest validation loss is kept"
+    which = "with the new head" if account.get("new_head") else "of the lowest validation loss"
+    return f"The model {which} is kept"
 
 
 def _cards(account: Account) -> tuple[Card, ...]:
